@@ -1,0 +1,87 @@
+"""Checks at the boundary: what is wrong, what is allowed, what to do.
+
+Concrete values raise `ValueError`; traced ones raise at run time through `equinox.error_if`.
+Every check returns the value it was given, so that it can be used in place.
+"""
+
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+T = TypeVar("T")
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the value of `x` can be read now, i.e. `x` is not being traced."""
+    try:
+        bool(jnp.all(jnp.isfinite(x)))
+    except jax.errors.ConcretizationTypeError:
+        return False
+    return True
+
+
+def require(argument: str, value: T, ok: Any, *, allowed: str, remedy: str = "") -> T:
+    """`value`, where every entry of `ok` is true; otherwise an error that names all there is to know."""
+    remedy = f" {remedy}" if remedy else ""
+    try:
+        passed = bool(jnp.all(jnp.asarray(ok)))
+    except jax.errors.ConcretizationTypeError:
+        message = f"{argument} must be {allowed}.{remedy}"
+        return eqx.error_if(value, ~jnp.all(jnp.asarray(ok)), message)
+    if not passed:
+        raise ValueError(f"{argument} = {shown(value)}, but it must be {allowed}.{remedy}")
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value as an error message shows it: whole where it is small, else its shape and its worst entries."""
+    array = jnp.asarray(value)
+    if array.size <= 4:
+        return str(array.tolist())
+    bad = int(jnp.sum(~jnp.isfinite(array)))
+    return f"array of shape {array.shape}" + (f" with {bad} non-finite entries" if bad else "")
+
+
+def finite(argument: str, value: T) -> T:
+    return require(argument, value, jnp.isfinite(jnp.asarray(value)), allowed="finite")
+
+
+def positive(argument: str, value: T, remedy: str = "") -> T:
+    x = jnp.asarray(value)
+    return require(argument, value, jnp.isfinite(x) & (x > 0), allowed="finite and > 0", remedy=remedy)
+
+
+def not_negative(argument: str, value: T, remedy: str = "") -> T:
+    x = jnp.asarray(value)
+    return require(argument, value, jnp.isfinite(x) & (x >= 0), allowed="finite and ≥ 0", remedy=remedy)
+
+
+def momentum(argument: str, value: T) -> T:
+    x = jnp.asarray(value)
+    return require(argument, value, (x >= 0) & (x < 1), allowed="in [0, 1)")
+
+
+def count(argument: str, value: Any, *, least: int = 1, remedy: str = "") -> int:
+    """`value` as an int, at least `least`."""
+    if isinstance(value, bool) or int(value) != value or value < least:
+        remedy = f" {remedy}" if remedy else ""
+        raise ValueError(f"{argument} = {value}, but it must be a whole number ≥ {least}.{remedy}")
+    return int(value)
+
+
+def x64() -> None:
+    """An error where JAX computes in 32 bits: theory's differences would drown in rounding."""
+    if not jax.config.jax_enable_x64:
+        raise ValueError(
+            "jax_enable_x64 = False, but theory needs 64-bit floats. "
+            'Add `jax.config.update("jax_enable_x64", True)` at the start of your program; '
+            "`simulate(..., dtype=jax.numpy.float32)` still runs ensembles in 32 bits."
+        )
+
+
+def float64(argument: str, value: Any):
+    """`value` as a finite float64 array."""
+    x64()
+    return finite(argument, jnp.asarray(value, dtype=jnp.float64))

@@ -1,0 +1,7 @@
+"""A strict session: 64-bit floats on, no silent rank or dtype promotion."""
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
