@@ -1,0 +1,48 @@
+# Two commands: `make demo` and `make test`. Each makes .venv, installs what it needs when that is stale, and runs.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
+PYTEST_ARGS ?= -n 2
+
+.PHONY: demo test test-lowest lint format bench clean
+
+demo: $(VENV)/installed-demo
+	$(BIN)/sgdynamics demo
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/installed-test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/installed-test
+	$(BIN)/python -m benchmarks
+
+# The oldest versions that pyproject.toml allows, in an environment of their own.
+test-lowest:
+	$(MAKE) .venv-lowest/installed-test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
+	.venv-lowest/bin/python -m pytest $(PYTEST_ARGS)
+
+clean:
+	rm -rf .venv .venv-lowest .pytest_cache .ruff_cache dist build
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11: name another, as in 'make $(MAKECMDGOALS) PYTHON=python3.12'" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed-demo: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[data,plot]'
+	touch $@
+
+$(VENV)/installed-test: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test]'
+	touch $@ $(VENV)/installed-demo

@@ -1,0 +1,246 @@
+"""Claims that the numbers decide.
+
+A claim puts a measured value, with its standard error, against an expected one. With t the two-sided Student
+quantile of the groups' degrees of freedom at a false-alarm rate `level`, and h = t · standard_error the
+half-width of the confidence interval:
+
+- equality:  not reproduced where |measured − expected| > h + tolerance; otherwise reproduced where h ≤ resolution,
+  the difference that the measurement was meant to see, and undecided where it is too coarse to see it;
+- rejection (a negative control): reproduced where |measured − rejected| > h + tolerance; otherwise undecided
+  where h > resolution, and not reproduced where the difference would have been seen;
+- bound:  reproduced or not where the one-sided interval lies on one side of the bound, undecided across it.
+
+No verdict is ever written by hand.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from scipy.stats import norm
+from scipy.stats import t as student
+
+Verdict = Literal["reproduced", "not reproduced", "undecided"]
+Kind = Literal["equality", "rejection", "at most", "at least"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of a paper (or of ours), what was measured, and what the numbers say about it.
+
+    - `id`: short and unique within the experiment, e.g. "gaussian/sgd/softest-mode".
+    - `source`: paper and equation, e.g. "Gross et al. (2024), Eq. 2.30".
+    - `expected`: what the statement says; for a bound the bound; for a rejection what holds instead (None where
+      that is not known).
+    - `z`: (measured − the value tested) in standard errors, None for an exact evaluation (standard error 0).
+    - `level`: the false-alarm rate of the verdict; `degrees_of_freedom` None means a normal law.
+    - `rejected`: the wrong value that the measurement must exclude; `published`: the printed formula's value
+      where it errs.
+    """
+
+    id: str
+    source: str
+    statement: str
+    measured: float
+    standard_error: float
+    expected: float | None
+    verdict: Verdict
+    kind: Kind = "equality"
+    z: float | None = None
+    level: float | None = None
+    degrees_of_freedom: float | None = None
+    rejected: float | None = None
+    published: float | None = None
+    note: str = ""
+
+    @staticmethod
+    def equality(
+        id: str,
+        source: str,
+        statement: str,
+        measured: Any,
+        standard_error: Any,
+        expected: Any,
+        *,
+        resolution: float,
+        level: float,
+        degrees_of_freedom: float | None = None,
+        tolerance: float = 0.0,
+        published: Any = None,
+        note: str = "",
+    ) -> "Claim":
+        """The statement that a quantity equals `expected`.
+
+        `resolution`: the difference, in units of the quantity, that the measurement must be able to see;
+        `tolerance`: a stated bias (finite size, discretisation) that is no disagreement.
+        """
+        measured, standard_error, expected = map(_number, (measured, standard_error, expected))
+        half_width = _quantile(level / 2, degrees_of_freedom) * standard_error
+        return Claim(
+            id, source, statement, measured, standard_error, expected,
+            verdict=_equality(measured - expected, half_width, tolerance, resolution),
+            kind="equality", z=_z(measured - expected, standard_error), level=level,
+            degrees_of_freedom=degrees_of_freedom, published=_optional(published), note=note,
+        )  # fmt: skip
+
+    @staticmethod
+    def rejection(
+        id: str,
+        source: str,
+        statement: str,
+        measured: Any,
+        standard_error: Any,
+        expected: Any = None,
+        *,
+        rejected: Any,
+        level: float,
+        resolution: float | None = None,
+        degrees_of_freedom: float | None = None,
+        tolerance: float = 0.0,
+        note: str = "",
+    ) -> "Claim":
+        """The statement that a quantity is *not* `rejected`: the negative control of an equality.
+
+        `resolution` is the distance from `rejected` to `expected` unless told.
+        """
+        measured, standard_error, rejected = map(_number, (measured, standard_error, rejected))
+        expected = _optional(expected)
+        if resolution is None and expected is None:
+            raise ValueError(
+                f"claim {id}: expected = None and resolution = None; give one of them, or nothing says how small a "
+                "difference the measurement must be able to see."
+            )
+        resolution = abs(_number(expected) - rejected) if resolution is None else resolution
+        half_width = _quantile(level / 2, degrees_of_freedom) * standard_error
+        opposite = _equality(measured - rejected, half_width, tolerance, resolution)
+        return Claim(
+            id, source, statement, measured, standard_error, expected,
+            verdict=_negated(opposite), kind="rejection", z=_z(measured - rejected, standard_error), level=level,
+            degrees_of_freedom=degrees_of_freedom, rejected=rejected, note=note,
+        )  # fmt: skip
+
+    @staticmethod
+    def bound(
+        id: str,
+        source: str,
+        statement: str,
+        measured: Any,
+        standard_error: Any,
+        expected: Any,
+        *,
+        side: Literal["at most", "at least"],
+        level: float,
+        degrees_of_freedom: float | None = None,
+        note: str = "",
+    ) -> "Claim":
+        """The statement that a quantity is at most, or at least, `expected`; one-sided."""
+        measured, standard_error, expected = map(_number, (measured, standard_error, expected))
+        half_width = _quantile(level, degrees_of_freedom) * standard_error
+        excess = measured - expected if side == "at most" else expected - measured
+        return Claim(
+            id, source, statement, measured, standard_error, expected,
+            verdict=_bound(excess, half_width), kind=side, z=_z(measured - expected, standard_error), level=level,
+            degrees_of_freedom=degrees_of_freedom, note=note,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON holds them: a number that is not finite becomes null."""
+        return {name: None if _not_finite(value) else value for name, value in asdict(self).items()}
+
+    @staticmethod
+    def from_json(entry: Mapping[str, Any]) -> "Claim":
+        """The inverse of `to_json`."""
+        known = {field.name for field in fields(Claim)}
+        required = ("id", "source", "statement", "measured", "standard_error", "expected", "verdict")
+        missing = [name for name in required if name not in entry]
+        unknown = sorted(set(entry) - known)
+        if missing or unknown:
+            raise ValueError(f"a claim has the fields {sorted(known)}; missing: {missing}, unknown: {unknown}.")
+        measured, error = (math.nan if entry[name] is None else entry[name] for name in required[3:5])
+        return Claim(**{**entry, "measured": measured, "standard_error": error})
+
+    @property
+    def tested(self) -> str:
+        """What the measured value was held against, as a table shows it: "0.52", "≠ 0.5", "≤ 1"."""
+        sign = {"equality": "", "rejection": "≠ ", "at most": "≤ ", "at least": "≥ "}[self.kind]
+        value = self.rejected if self.kind == "rejection" else self.expected
+        return "–" if value is None else f"{sign}{value:.5g}"
+
+
+def value_with_error(value: float, error: float) -> str:
+    """`0.1234(56)`: the error, to two digits, in units of the value's last one."""
+    if not (math.isfinite(value) and math.isfinite(error)) or error <= 0:
+        return f"{value:.6g}"
+    if not 1e-4 <= max(abs(value), error) < 1e6:
+        power = math.floor(math.log10(max(abs(value), error)))
+        return f"{value_with_error(value / 10.0**power, error / 10.0**power)}e{power}"
+    decimals = 1 - math.floor(math.log10(float(f"{error:.1e}")))
+    if decimals <= 0:
+        return f"{round(value, decimals):.0f}({round(error, decimals):.0f})"
+    shown = round(error * 10**decimals) if error < 1 else f"{error:.{decimals}f}"
+    return f"{value:.{decimals}f}({shown})"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text, the first flush left, the others flush right, for a terminal."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [header, ["─" * width for width in widths], *rows]
+    return "\n".join("  ".join(_aligned(line, widths)).rstrip() for line in lines)
+
+
+def claims_table(claims: Sequence[Claim]) -> str:
+    """Every claim in one line: id, measured with its error, what it was held against, z, verdict."""
+    return table(("claim", "measured", "expected", "z", "verdict"), [_row(claim) for claim in claims])
+
+
+def _row(claim: Claim) -> tuple[str, ...]:
+    z = "–" if claim.z is None else f"{claim.z:+.1f}"
+    return (claim.id, value_with_error(claim.measured, claim.standard_error), claim.tested, z, claim.verdict)
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [line[0].ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True)]
+
+
+def _equality(difference: float, half_width: float, tolerance: float, resolution: float) -> Verdict:
+    if not (math.isfinite(difference) and math.isfinite(half_width)):
+        return "undecided"
+    if abs(difference) > half_width + tolerance:
+        return "not reproduced"
+    return "reproduced" if half_width <= resolution else "undecided"
+
+
+def _negated(verdict: Verdict) -> Verdict:
+    opposites: dict[Verdict, Verdict] = {"reproduced": "not reproduced", "not reproduced": "reproduced"}
+    return opposites.get(verdict, "undecided")
+
+
+def _bound(excess: float, half_width: float) -> Verdict:
+    if excess + half_width <= 0:
+        return "reproduced"
+    return "not reproduced" if excess - half_width > 0 else "undecided"
+
+
+def _quantile(tail: float, degrees_of_freedom: float | None) -> float:
+    if not 0 < tail < 0.5:
+        raise ValueError(f"level leaves a tail of {tail}, but it must be in (0, 0.5): give a false-alarm rate like 1e-3.")
+    return float(norm.isf(tail) if degrees_of_freedom is None else student.isf(tail, degrees_of_freedom))
+
+
+def _z(difference: float, standard_error: float) -> float | None:
+    if standard_error < 0:
+        raise ValueError(f"standard_error = {standard_error}, but it must be ≥ 0.")
+    return difference / standard_error if standard_error > 0 else None
+
+
+def _number(value: Any) -> float:
+    return float(value)
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

@@ -1,0 +1,142 @@
+"""Stored results: a folder that is complete or absent.
+
+`data.nc` (netCDF4, opened by plain `xarray.open_dataset`), `claims.json`, `config.json` (experiment, every
+parameter, provenance) and `figure.png`. Everything is written into a temporary folder beside the destination and
+renamed at the end, so that a half-written result is never taken for one.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import xarray as xr
+
+from ._claims import Claim
+
+DATA, CLAIMS, CONFIG, FIGURE = "data.nc", "claims.json", "config.json", "figure.png"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A result as it is stored: what was run, with which parameters, under which circumstances, and what came out."""
+
+    experiment: str
+    figure: str
+    parameters: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    data: xr.Dataset
+    claims: Sequence[Claim]
+
+
+def save(folder: str | os.PathLike, record: Record, draw: Callable[[pathlib.Path], None] | None = None) -> None:
+    """Writes `record` to `folder`, in place of an earlier result; `draw` writes the figure to the path it is given."""
+    check_described(record.data)
+    check_ids(record.claims)
+    config = {name: getattr(record, name) for name in ("experiment", "figure", "parameters", "provenance")}
+    with replacing(folder) as partial:
+        _write_json(partial / CONFIG, config)
+        _write_json(partial / CLAIMS, [claim.to_json() for claim in record.claims])
+        described = record.data.assign_attrs(experiment=record.experiment, config=json.dumps(config))
+        described.to_netcdf(partial / DATA, engine="h5netcdf")
+        if draw is not None:
+            draw(partial / FIGURE)
+
+
+def load(folder: str | os.PathLike) -> Record:
+    """The result in `folder`; an error that names the file where one is missing or broken."""
+    folder = pathlib.Path(folder)
+    config, claims = _read_json(folder / CONFIG), _read_json(folder / CLAIMS)
+    try:
+        data = xr.load_dataset(_existing(folder / DATA), engine="h5netcdf")
+    except (OSError, KeyError, RuntimeError) as error:
+        raise ValueError(f"{folder / DATA} is not a readable netCDF file ({error}): run the experiment again.") from error
+    data.attrs = {name: value for name, value in data.attrs.items() if name not in ("experiment", "config")}
+    try:
+        parts = {name: config[name] for name in ("experiment", "figure", "parameters", "provenance")}
+        return Record(**parts, data=data, claims=tuple(Claim.from_json(claim) for claim in claims))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} holds no result of this program ({error}): run the experiment again.") from error
+
+
+def check_destination(folder: str | os.PathLike) -> pathlib.Path:
+    """`folder`, made absolute, if a result may be written there: nothing, an empty folder or an earlier result."""
+    path = pathlib.Path(folder).resolve()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"out = {folder} is a file, but it must be a folder: name another.")
+    if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).exists():
+        raise ValueError(
+            f"out = {folder} holds files that are no result, which would be lost: name an empty or a new folder."
+        )
+    return path
+
+
+@contextlib.contextmanager
+def replacing(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """An empty folder that takes the place of `folder` when the block ends well, and vanishes when it does not."""
+    path = check_destination(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
+    partial.mkdir()
+    try:
+        yield partial
+        _swap(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_described(data: xr.Dataset) -> None:
+    """An error where a variable or coordinate has no `units` or `long_name`, or a dimension no name of its own."""
+    for name, variable in data.variables.items():
+        missing = [attribute for attribute in ("units", "long_name") if not variable.attrs.get(attribute)]
+        if missing:
+            raise ValueError(f'data variable {name} has no {" and no ".join(missing)}: add them ("1" for no unit).')
+    unnamed = [dim for dim in data.dims if re.fullmatch(r"dim_\d+", str(dim))]
+    if unnamed:
+        raise ValueError(f"data has the dimensions {unnamed}: name them in words of the field.")
+
+
+def check_ids(claims: Sequence[Claim]) -> None:
+    """An error where two claims share an id."""
+    ids = [claim.id for claim in claims]
+    twice = sorted({id for id in ids if ids.count(id) > 1})
+    if twice:
+        raise ValueError(f"the claims' ids {twice} occur more than once: give each claim its own.")
+
+
+def _swap(partial: pathlib.Path, path: pathlib.Path) -> None:
+    """Renames `partial` to `path`; what was there is set aside first, and put back where that fails."""
+    if not path.exists():
+        partial.rename(path)
+        return
+    aside = partial.with_name(partial.name.replace(".partial-", ".replaced-"))
+    path.rename(aside)
+    try:
+        partial.rename(path)
+    except BaseException:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside)
+
+
+def _write_json(path: pathlib.Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _read_json(path: pathlib.Path) -> Any:
+    try:
+        return json.loads(_existing(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): run the experiment again.") from error
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: {path.parent} holds no stored result.")
+    return path
