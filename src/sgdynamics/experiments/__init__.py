@@ -1,8 +1,8 @@
 """Experiments: the papers' figures and claims, measured, judged and stored.
 
-`run(name)` configures an experiment by a preset, computes, draws, and writes `results/NAME/`; `load(folder)` reads
-such a result back. A new experiment is a module here that ends in `register(Experiment(...))`, and is imported
-below.
+`run(name)` configures an experiment by a preset, computes, draws, and writes `results/NAME/`; `load(folder)`
+reads such a result back. A new experiment is a module here that ends in `register(Experiment(...))` and is
+imported below.
 """
 
 from ._claims import Claim as Claim
@@ -18,8 +18,10 @@ from ._registry import get as get
 from ._registry import names as names
 from ._registry import register as register
 from ._run import Outcome as Outcome
+from ._run import Plan as Plan
 from ._run import configuration as configuration
 from ._run import execute as execute
+from ._run import plan as plan
 from ._run import redraw as redraw
 from ._run import run as run
 from ._store import Record as Record

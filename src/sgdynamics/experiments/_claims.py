@@ -4,11 +4,11 @@ A claim puts a measured value, with its standard error, against an expected one.
 quantile of the groups' degrees of freedom at a false-alarm rate `level`, and h = t · standard_error the
 half-width of the confidence interval:
 
-- equality:  not reproduced where |measured − expected| > h + tolerance; otherwise reproduced where h ≤ resolution,
-  the difference that the measurement was meant to see, and undecided where it is too coarse to see it;
+- equality: not reproduced where |measured − expected| > h + tolerance; otherwise reproduced where
+  h ≤ resolution, the difference that the measurement was meant to see, and undecided where it is too coarse;
 - rejection (a negative control): reproduced where |measured − rejected| > h + tolerance; otherwise undecided
   where h > resolution, and not reproduced where the difference would have been seen;
-- bound:  reproduced or not where the one-sided interval lies on one side of the bound, undecided across it.
+- bound: reproduced or not where the one-sided interval lies on one side of the bound, undecided across it.
 
 No verdict is ever written by hand.
 """
@@ -31,8 +31,8 @@ class Claim:
 
     - `id`: short and unique within the experiment, e.g. "gaussian/sgd/softest-mode".
     - `source`: paper and equation, e.g. "Gross et al. (2024), Eq. 2.30".
-    - `expected`: what the statement says; for a bound the bound; for a rejection what holds instead (None where
-      that is not known).
+    - `expected`: what the statement says; for a bound the bound; for a rejection what holds instead
+      (None where that is not known).
     - `z`: (measured − the value tested) in standard errors, None for an exact evaluation (standard error 0).
     - `level`: the false-alarm rate of the verdict; `degrees_of_freedom` None means a normal law.
     - `rejected`: the wrong value that the measurement must exclude; `published`: the printed formula's value
@@ -75,7 +75,7 @@ class Claim:
         `resolution`: the difference, in units of the quantity, that the measurement must be able to see;
         `tolerance`: a stated bias (finite size, discretisation) that is no disagreement.
         """
-        measured, standard_error, expected = map(_number, (measured, standard_error, expected))
+        measured, standard_error, expected = map(float, (measured, standard_error, expected))
         half_width = _quantile(level / 2, degrees_of_freedom) * standard_error
         return Claim(
             id, source, statement, measured, standard_error, expected,
@@ -104,20 +104,21 @@ class Claim:
 
         `resolution` is the distance from `rejected` to `expected` unless told.
         """
-        measured, standard_error, rejected = map(_number, (measured, standard_error, rejected))
+        measured, standard_error, rejected = map(float, (measured, standard_error, rejected))
         expected = _optional(expected)
-        if resolution is None and expected is None:
-            raise ValueError(
-                f"claim {id}: expected = None and resolution = None; give one of them, or nothing says how small a "
-                "difference the measurement must be able to see."
-            )
-        resolution = abs(_number(expected) - rejected) if resolution is None else resolution
+        if resolution is None:
+            if expected is None:
+                raise ValueError(
+                    f"claim {id}: expected = None and resolution = None, but one must be given: "
+                    "it says how small a difference the measurement must see."
+                )
+            resolution = abs(expected - rejected)
         half_width = _quantile(level / 2, degrees_of_freedom) * standard_error
         opposite = _equality(measured - rejected, half_width, tolerance, resolution)
         return Claim(
             id, source, statement, measured, standard_error, expected,
-            verdict=_negated(opposite), kind="rejection", z=_z(measured - rejected, standard_error), level=level,
-            degrees_of_freedom=degrees_of_freedom, rejected=rejected, note=note,
+            verdict=_negated(opposite), kind="rejection", z=_z(measured - rejected, standard_error),
+            level=level, degrees_of_freedom=degrees_of_freedom, rejected=rejected, note=note,
         )  # fmt: skip
 
     @staticmethod
@@ -135,13 +136,13 @@ class Claim:
         note: str = "",
     ) -> "Claim":
         """The statement that a quantity is at most, or at least, `expected`; one-sided."""
-        measured, standard_error, expected = map(_number, (measured, standard_error, expected))
+        measured, standard_error, expected = map(float, (measured, standard_error, expected))
         half_width = _quantile(level, degrees_of_freedom) * standard_error
         excess = measured - expected if side == "at most" else expected - measured
         return Claim(
             id, source, statement, measured, standard_error, expected,
-            verdict=_bound(excess, half_width), kind=side, z=_z(measured - expected, standard_error), level=level,
-            degrees_of_freedom=degrees_of_freedom, note=note,
+            verdict=_bound(excess, half_width), kind=side, z=_z(measured - expected, standard_error),
+            level=level, degrees_of_freedom=degrees_of_freedom, note=note,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -156,7 +157,7 @@ class Claim:
         missing = [name for name in required if name not in entry]
         unknown = sorted(set(entry) - known)
         if missing or unknown:
-            raise ValueError(f"a claim has the fields {sorted(known)}; missing: {missing}, unknown: {unknown}.")
+            raise ValueError(f"a claim lacks the fields {missing} and has the unknown fields {unknown}.")
         measured, error = (math.nan if entry[name] is None else entry[name] for name in required[3:5])
         return Claim(**{**entry, "measured": measured, "standard_error": error})
 
@@ -182,16 +183,17 @@ def value_with_error(value: float, error: float) -> str:
     return f"{value:.{decimals}f}({shown})"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of text, the first flush left, the others flush right, for a terminal."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """Columns of text for a terminal; `align` has a letter for each, "l" for flush left or "r" for right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["─" * width for width in widths], *rows]
-    return "\n".join("  ".join(_aligned(line, widths)).rstrip() for line in lines)
+    return "\n".join("  ".join(map(_aligned, line, widths, align)).rstrip() for line in lines)
 
 
 def claims_table(claims: Sequence[Claim]) -> str:
     """Every claim in one line: id, measured with its error, what it was held against, z, verdict."""
-    return table(("claim", "measured", "expected", "z", "verdict"), [_row(claim) for claim in claims])
+    header = ("claim", "measured", "expected", "z", "verdict")
+    return table(header, [_row(claim) for claim in claims], align="lrrrl")
 
 
 def _row(claim: Claim) -> tuple[str, ...]:
@@ -199,8 +201,8 @@ def _row(claim: Claim) -> tuple[str, ...]:
     return (claim.id, value_with_error(claim.measured, claim.standard_error), claim.tested, z, claim.verdict)
 
 
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [line[0].ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True)]
+def _aligned(cell: str, width: int, side: str) -> str:
+    return cell.ljust(width) if side == "l" else cell.rjust(width)
 
 
 def _equality(difference: float, half_width: float, tolerance: float, resolution: float) -> Verdict:
@@ -224,7 +226,7 @@ def _bound(excess: float, half_width: float) -> Verdict:
 
 def _quantile(tail: float, degrees_of_freedom: float | None) -> float:
     if not 0 < tail < 0.5:
-        raise ValueError(f"level leaves a tail of {tail}, but it must be in (0, 0.5): give a false-alarm rate like 1e-3.")
+        raise ValueError(f"level leaves a tail of {tail}, but it must be in (0, 0.5): give a rate like 1e-3.")
     return float(norm.isf(tail) if degrees_of_freedom is None else student.isf(tail, degrees_of_freedom))
 
 
@@ -232,10 +234,6 @@ def _z(difference: float, standard_error: float) -> float | None:
     if standard_error < 0:
         raise ValueError(f"standard_error = {standard_error}, but it must be ≥ 0.")
     return difference / standard_error if standard_error > 0 else None
-
-
-def _number(value: Any) -> float:
-    return float(value)
 
 
 def _optional(value: Any) -> float | None:

@@ -1,7 +1,6 @@
-"""Configurations: frozen dataclasses of JSON values, nested at will, each field with its unit in its docstring.
+"""Configurations: frozen dataclasses of JSON values, nested at will, each field documented with its unit.
 
-A configuration goes to JSON and back without loss, so that `config.json` is enough to run a result again; and an
-override from Python, `{"langevin.substeps": 16}`, is an entry of that JSON replaced.
+A configuration goes to JSON and back without loss, so that `config.json` is enough to run a result again.
 """
 
 import dataclasses
@@ -38,7 +37,7 @@ def updated(config: C, overrides: Mapping[str, Any]) -> C:
 
 
 def near(name: str, names: typing.Iterable[str]) -> str:
-    """" Did you mean …?", where a name is close to one that exists; otherwise nothing."""
+    """ " Did you mean …?", where a name is close to one that exists; otherwise nothing."""
     matches = difflib.get_close_matches(name, list(names))
     return f" Did you mean {' or '.join(matches)}?" if matches else ""
 
@@ -59,8 +58,8 @@ def _to_json(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise ValueError(
-        f"a configuration holds {value!r} of type {type(value).__name__}, but its values must be numbers, strings, "
-        "booleans, None, tuples of these or nested configurations: derive anything else from them in `run`."
+        f"a configuration holds {value!r} of type {type(value).__name__}, but its values must be numbers, "
+        "strings, booleans, None, tuples of these or nested configurations: derive anything else in `run`."
     )
 
 

@@ -22,7 +22,7 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "devices": {"backend": jax.default_backend(), "kind": devices[0].device_kind, "count": len(devices)},
         "processes": jax.process_count(),
-        "x64": bool(jax.config.jax_enable_x64),
+        "x64": jax.config.read("jax_enable_x64"),
         "commit": commit(),
     }
 

@@ -16,8 +16,8 @@ class Result:
     """What an experiment hands back: its data, its claims, and the provenance of each ensemble it ran.
 
     - `data`: every variable and coordinate with `units` ("1" where it has none) and `long_name`.
-    - `ensembles`: by the name of an ensemble, JSON values that say how it was computed: kernel, dtype, replicas,
-      how many diverged.
+    - `ensembles`: by the name of an ensemble, JSON values that say how it was computed: kernel, dtype,
+      replicas, how many diverged.
     """
 
     data: xr.Dataset
@@ -37,7 +37,7 @@ class Experiment:
     - `summary`: one line for `sgdynamics list`; `source`: paper, section, figure.
     - `config`: a frozen dataclass of JSON values; it checks itself in `__post_init__`, so that a bad value is
       refused before anything runs.
-    - `presets`: a configuration each for "quick" (a minute on two cores) and "paper" (the paper's parameters).
+    - `presets`: the configurations "quick" (a minute on two cores) and "paper" (the paper's parameters).
     - `run`: the physics, `(config, progress) -> Result`.
     - `figure`: its name in `sgdynamics.plotting.figures`.
     - `table`: what the command line prints; the claims, one a line, unless told.
@@ -54,9 +54,9 @@ class Experiment:
 
     def __post_init__(self):
         if not is_dataclass(self.config):
-            raise ValueError(f"experiment {self.name}: config = {self.config}, but it must be a frozen dataclass.")
+            raise ValueError(f"experiment {self.name}: config = {self.config}, but it must be a dataclass.")
         if "quick" not in self.presets:
-            raise ValueError(f'experiment {self.name}: presets = {sorted(self.presets)}, but "quick" must be one.')
+            raise ValueError(f'experiment {self.name} has the presets {sorted(self.presets)}: add "quick".')
 
     def preset(self, name: str) -> Any:
         """The configuration called `name`."""
@@ -71,7 +71,7 @@ _experiments: dict[str, Experiment] = {}
 def register(experiment: Experiment) -> Experiment:
     """Makes an experiment known by its name; a name is given once."""
     if experiment.name in _experiments:
-        raise ValueError(f"experiment {experiment.name} is registered already: give the new one another name.")
+        raise ValueError(f"experiment {experiment.name} is registered already: choose another name.")
     _experiments[experiment.name] = experiment
     return experiment
 

@@ -17,6 +17,16 @@ from ._store import Record
 
 
 @dataclass(frozen=True)
+class Plan:
+    """An experiment, its whole configuration, the folder for its result, and whether a figure is drawn."""
+
+    experiment: Experiment
+    config: Any
+    folder: pathlib.Path
+    figure: bool
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A result and the folder that it was written to."""
 
@@ -35,38 +45,47 @@ def run(
 ) -> Outcome:
     """Runs the experiment called `name` and stores its result, in `results/NAME/` unless told.
 
-    `overrides` replaces fields of the preset, `{"steps": 1000, "langevin.substeps": 4}`; `progress` is a bar on
-    standard error unless told, `Silence()` for none; `figure=False` does without matplotlib.
+    `overrides` replaces fields of the preset, `{"steps": 1000, "langevin.substeps": 4}`; `progress` is bars
+    on standard error unless told, `Silence()` for none; `figure=False` does without matplotlib.
     """
     experiment = get(name)
     config = _config.updated(experiment.preset(preset), overrides or {})
-    return execute(experiment, config, out=out, progress=progress, figure=figure)
+    return execute(plan(experiment, config, out=out, figure=figure), progress)
 
 
-def execute(
-    experiment: Experiment,
-    config: Any,
-    *,
-    out: str | os.PathLike | None = None,
-    progress: Progress | None = None,
-    figure: bool = True,
-) -> Outcome:
-    """Runs an experiment with a whole configuration. All that can be refused is refused before it computes."""
+def plan(
+    experiment: Experiment, config: Any, *, out: str | os.PathLike | None = None, figure: bool = True
+) -> Plan:
+    """All that a run needs, checked: what can be refused is refused here, before anything is computed."""
     folder = _store.check_destination(out or pathlib.Path("results") / experiment.name)
-    parameters = _config.to_mapping(config)
+    _config.to_mapping(config)
     if figure:
         _check_figure(experiment.figure)
+    return Plan(experiment, config, folder, figure)
+
+
+def execute(plan: Plan, progress: Progress | None = None) -> Outcome:
+    """Computes, draws and stores."""
+    experiment = plan.experiment
     provenance = _provenance.provenance()
     started = time.perf_counter()
-    result = _computed(experiment, config, progress or Bars())
+    result = _computed(plan, progress or Bars())
     provenance |= {"seconds": round(time.perf_counter() - started, 3), "ensembles": result.ensembles}
-    record = Record(experiment.name, experiment.figure, parameters, provenance, result.data, result.claims)
-    _store.save(folder, record, functools.partial(_draw, record.figure, record.data) if figure else None)
-    return Outcome(result, folder)
+    record = Record(
+        experiment=experiment.name,
+        figure=experiment.figure,
+        parameters=_config.to_mapping(plan.config),
+        provenance=provenance,
+        data=result.data,
+        claims=result.claims,
+    )
+    draw = functools.partial(_draw, record.figure, record.data) if plan.figure else None
+    _store.save(plan.folder, record, draw)
+    return Outcome(result, plan.folder)
 
 
 def configuration(record: Record) -> Any:
-    """The configuration that a stored result was run with, ready for `execute`."""
+    """The configuration that a stored result was run with, ready for `plan`."""
     return _config.from_mapping(get(record.experiment).config, record.parameters)
 
 
@@ -83,14 +102,15 @@ def redraw(folder: str | os.PathLike) -> pathlib.Path:
     return path
 
 
-def _computed(experiment: Experiment, config: Any, progress: Progress) -> Result:
+def _computed(plan: Plan, progress: Progress) -> Result:
     try:
-        return experiment.run(config, progress)
+        return plan.experiment.run(plan.config, progress)
     finally:
         progress.close()
 
 
 # plotting is imported where it is used: without the extra `plot`, everything else works
+
 
 def _check_figure(name: str) -> None:
     from .. import plotting

@@ -1,8 +1,8 @@
 """Stored results: a folder that is complete or absent.
 
 `data.nc` (netCDF4, opened by plain `xarray.open_dataset`), `claims.json`, `config.json` (experiment, every
-parameter, provenance) and `figure.png`. Everything is written into a temporary folder beside the destination and
-renamed at the end, so that a half-written result is never taken for one.
+parameter, provenance) and `figure.png`. Everything is written into a temporary folder beside the destination
+and renamed at the end, so that a half-written result is never taken for one.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ DATA, CLAIMS, CONFIG, FIGURE = "data.nc", "claims.json", "config.json", "figure.
 
 @dataclass(frozen=True)
 class Record:
-    """A result as it is stored: what was run, with which parameters, under which circumstances, and what came out."""
+    """A result as it is stored: what was run, with which parameters, how, and what came out."""
 
     experiment: str
     figure: str
@@ -35,8 +35,10 @@ class Record:
     claims: Sequence[Claim]
 
 
-def save(folder: str | os.PathLike, record: Record, draw: Callable[[pathlib.Path], None] | None = None) -> None:
-    """Writes `record` to `folder`, in place of an earlier result; `draw` writes the figure to the path it is given."""
+def save(
+    folder: str | os.PathLike, record: Record, draw: Callable[[pathlib.Path], None] | None = None
+) -> None:
+    """Writes `record` to `folder`, in place of an earlier result; `draw` writes the figure to a path."""
     check_described(record.data)
     check_ids(record.claims)
     config = {name: getattr(record, name) for name in ("experiment", "figure", "parameters", "provenance")}
@@ -56,30 +58,30 @@ def load(folder: str | os.PathLike) -> Record:
     try:
         data = xr.load_dataset(_existing(folder / DATA), engine="h5netcdf")
     except (OSError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{folder / DATA} is not a readable netCDF file ({error}): run the experiment again.") from error
+        raise _broken(folder / DATA, error) from error
     data.attrs = {name: value for name, value in data.attrs.items() if name not in ("experiment", "config")}
     try:
         parts = {name: config[name] for name in ("experiment", "figure", "parameters", "provenance")}
         return Record(**parts, data=data, claims=tuple(Claim.from_json(claim) for claim in claims))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder} holds no result of this program ({error}): run the experiment again.") from error
+        raise _broken(folder, error) from error
 
 
 def check_destination(folder: str | os.PathLike) -> pathlib.Path:
-    """`folder`, made absolute, if a result may be written there: nothing, an empty folder or an earlier result."""
+    """`folder`, made absolute, if it may take a result: it is new, empty or an earlier result."""
     path = pathlib.Path(folder).resolve()
     if path.exists() and not path.is_dir():
         raise ValueError(f"out = {folder} is a file, but it must be a folder: name another.")
     if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).exists():
         raise ValueError(
-            f"out = {folder} holds files that are no result, which would be lost: name an empty or a new folder."
+            f"out = {folder} holds files that are no result and would be lost: name an empty or a new folder."
         )
     return path
 
 
 @contextlib.contextmanager
 def replacing(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """An empty folder that takes the place of `folder` when the block ends well, and vanishes when it does not."""
+    """An empty folder that takes the place of `folder` when the block ends well, and otherwise vanishes."""
     path = check_destination(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
@@ -92,11 +94,13 @@ def replacing(folder: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def check_described(data: xr.Dataset) -> None:
-    """An error where a variable or coordinate has no `units` or `long_name`, or a dimension no name of its own."""
+    """An error where a variable or coordinate lacks `units` or `long_name`, or a dimension a name."""
     for name, variable in data.variables.items():
         missing = [attribute for attribute in ("units", "long_name") if not variable.attrs.get(attribute)]
         if missing:
-            raise ValueError(f'data variable {name} has no {" and no ".join(missing)}: add them ("1" for no unit).')
+            raise ValueError(
+                f'data variable {name} lacks {" and ".join(missing)} (units: "1" where it has none).'
+            )
     unnamed = [dim for dim in data.dims if re.fullmatch(r"dim_\d+", str(dim))]
     if unnamed:
         raise ValueError(f"data has the dimensions {unnamed}: name them in words of the field.")
@@ -133,7 +137,11 @@ def _read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(_existing(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}): run the experiment again.") from error
+        raise _broken(path, error) from error
+
+
+def _broken(path: pathlib.Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} is no stored result that can be read ({error}): run the experiment again.")
 
 
 def _existing(path: pathlib.Path) -> pathlib.Path:

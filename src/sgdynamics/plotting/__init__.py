@@ -1,7 +1,7 @@
 """Pictures, drawn from stored results alone; the only importer of matplotlib.
 
-`figures` maps the name of a figure to a function from a result's data to a `matplotlib.figure.Figure`. No pyplot:
-nothing global is left behind, and no window is needed.
+`figures` maps the name of a figure to a function from a result's data to a `matplotlib.figure.Figure`. No
+pyplot: nothing global is left behind, and no window is needed.
 """
 
 try:

@@ -1,7 +1,7 @@
-"""One style for all pictures: theory as lines, simulation as points with error bars, published-but-wrong dashed grey.
+"""One style: theory as lines, simulation as points with error bars, published-but-wrong dashed grey.
 
-The colours are those of Okabe and Ito (2008), which readers with any form of colour blindness can tell apart; a
-simulation and the theory that it is held against share one.
+The colours are those of Okabe and Ito (2008), which readers with any form of colour blindness can tell apart;
+a simulation and the theory that it is held against share one.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#7F7F7F"
 BLACK = "#000000"
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.spines.top": False,
@@ -33,7 +33,9 @@ def panels(rows: int = 1, columns: int = 1, *, width: float = 4.2, height: float
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def theory(axes: Axes, x: Any, y: Any, label: str | None = None, colour: str = COLOURS[0], **more: Any) -> None:
+def theory(
+    axes: Axes, x: Any, y: Any, label: str | None = None, colour: str = COLOURS[0], **more: Any
+) -> None:
     """A theory's prediction: a solid line."""
     axes.plot(x, y, "-", color=colour, label=label, zorder=2, **more)
 

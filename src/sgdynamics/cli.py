@@ -1,0 +1,146 @@
+"""The command line: `sgdynamics demo`, `list`, `run NAME`, `plot DIR`.
+
+The options of `run NAME` are the fields of that experiment's configuration; its preset gives the defaults.
+A bad value ends with exit code 2 and a message that names it; a bug with its traceback and exit code 1.
+"""
+
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import jax
+import tyro
+
+from . import experiments
+
+_SUMMARY = "Stochastic gradient descent as a stochastic process: simulated, modelled, predicted, compared."
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class List:
+    """Lists the experiments."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draws the figure of a stored result anew."""
+
+    folder: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+    """Where the result lies, e.g. results/demo."""
+
+
+@dataclass(frozen=True)
+class Run(Generic[Config]):
+    """Runs an experiment, prints its claims and stores its result."""
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    preset: Literal["quick", "paper"] = "quick"
+    """Reduced parameters, or the paper's."""
+    out: Annotated[pathlib.Path, tyro.conf.arg(metavar="DIR")] = pathlib.Path("results")
+    """The folder for the result."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """No progress bars."""
+    no_figure: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """No figure.png: does without matplotlib."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """Runs the experiment NAME: `sgdynamics run NAME --help` shows its options."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """One of those that `sgdynamics list` shows."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Runs the demonstration: SGD, its stochastic differential equation and exact theory on real data."""
+
+
+Command = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Named, tyro.conf.subcommand("run")]
+    | Annotated[Plot, tyro.conf.subcommand("plot")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    jax.config.update("jax_enable_x64", True)
+    match arguments:
+        case ["--version"]:
+            print(f"sgdynamics {version('sgdynamics')}")
+            return 0
+        case ["demo", *options]:
+            return run("demo", options, program="sgdynamics demo")
+        case ["run", name, *options] if not name.startswith("-"):
+            return run(name, options, program=f"sgdynamics run {name}")
+    command = tyro.cli(Command, args=arguments, prog="sgdynamics", description=_SUMMARY)  # type: ignore
+    return plot(command.folder) if isinstance(command, Plot) else show()
+
+
+def run(name: str, options: Sequence[str], *, program: str) -> int:
+    """Runs the experiment called `name` as `options` say, and prints what came out."""
+    try:
+        experiment = experiments.get(name)
+        settings = _settings(experiment, options, program)
+        plan = experiments.plan(experiment, settings.config, out=settings.out, figure=not settings.no_figure)
+    except (ValueError, OSError, ImportError) as error:
+        return _refused(error)
+    outcome = experiments.execute(plan, experiments.Silence() if settings.quiet else experiments.Bars())
+    print(experiment.table(outcome.result))
+    print(f"\nwritten to {_shown(outcome.folder)}")
+    return 0
+
+
+def show() -> int:
+    """Prints every experiment with its source."""
+    rows = [
+        (name, experiments.get(name).source, experiments.get(name).summary) for name in experiments.names()
+    ]
+    print(experiments.table(("experiment", "source", "what it shows"), rows, align="lll"))
+    return 0
+
+
+def plot(folder: pathlib.Path) -> int:
+    """Draws the figure of the result in `folder` anew."""
+    try:
+        path = experiments.redraw(folder)
+    except (ValueError, OSError, ImportError) as error:
+        return _refused(error)
+    print(f"written to {_shown(path)}")
+    return 0
+
+
+def _settings(experiment: experiments.Experiment, options: Sequence[str], program: str) -> Run:
+    """The options of `run`, with the chosen preset's values where an option is not given."""
+    preset = experiment.preset(_preset(options))
+    default = Run(config=preset, out=pathlib.Path("results") / experiment.name)
+    kind: Any = Run[experiment.config]  # type: ignore[name-defined]
+    return tyro.cli(kind, args=options, prog=program, default=default, description=experiment.summary)
+
+
+def _preset(options: Sequence[str]) -> str:
+    """The value of `--preset`, which must be known before the other options have their defaults."""
+    for option, following in zip(options, [*options[1:], ""], strict=True):
+        if option.startswith("--preset"):
+            return option.partition("=")[2] or following or "quick"
+    return "quick"
+
+
+def _shown(path: pathlib.Path) -> str:
+    """A path as a reader of the terminal would write it."""
+    return os.path.relpath(path) if path.is_relative_to(pathlib.Path.cwd()) else str(path)
+
+
+def _refused(error: Exception) -> int:
+    print(f"sgdynamics: {error}", file=sys.stderr)
+    return 2
