@@ -4,6 +4,7 @@ The options of `run NAME` are the fields of that experiment's configuration; its
 A bad value ends with exit code 2 and a message that names it; a bug with its traceback and exit code 1.
 """
 
+import itertools
 import os
 import pathlib
 import sys
@@ -113,10 +114,11 @@ def show() -> int:
 def plot(folder: pathlib.Path) -> int:
     """Draws the figure of the result in `folder` anew."""
     try:
-        path = experiments.redraw(folder)
+        record = experiments.load(folder)
+        experiments.check_figure(record.figure)
     except (ValueError, OSError, ImportError) as error:
         return _refused(error)
-    print(f"written to {_shown(path)}")
+    print(f"written to {_shown(experiments.draw(record, folder).resolve())}")
     return 0
 
 
@@ -130,10 +132,9 @@ def _settings(experiment: experiments.Experiment, options: Sequence[str], progra
 
 def _preset(options: Sequence[str]) -> str:
     """The value of `--preset`, which must be known before the other options have their defaults."""
-    for option, following in zip(options, [*options[1:], ""], strict=True):
-        if option.startswith("--preset"):
-            return option.partition("=")[2] or following or "quick"
-    return "quick"
+    words = [word for option in options for word in option.split("=", 1)]
+    after = dict(itertools.pairwise(words))
+    return after.get("--preset", "quick")
 
 
 def _shown(path: pathlib.Path) -> str:

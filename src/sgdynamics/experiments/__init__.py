@@ -19,7 +19,9 @@ from ._registry import names as names
 from ._registry import register as register
 from ._run import Outcome as Outcome
 from ._run import Plan as Plan
+from ._run import check_figure as check_figure
 from ._run import configuration as configuration
+from ._run import draw as draw
 from ._run import execute as execute
 from ._run import plan as plan
 from ._run import redraw as redraw

@@ -16,7 +16,7 @@ No verdict is ever written by hand.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat
 
 from scipy.stats import norm
 from scipy.stats import t as student
@@ -49,7 +49,7 @@ class Claim:
     kind: Kind = "equality"
     z: float | None = None
     level: float | None = None
-    degrees_of_freedom: float | None = None
+    degrees_of_freedom: int | float | None = None
     rejected: float | None = None
     published: float | None = None
     note: str = ""
@@ -59,15 +59,15 @@ class Claim:
         id: str,
         source: str,
         statement: str,
-        measured: Any,
-        standard_error: Any,
-        expected: Any,
+        measured: SupportsFloat,
+        standard_error: SupportsFloat,
+        expected: SupportsFloat,
         *,
-        resolution: float,
+        resolution: SupportsFloat,
         level: float,
-        degrees_of_freedom: float | None = None,
-        tolerance: float = 0.0,
-        published: Any = None,
+        degrees_of_freedom: int | float | None = None,
+        tolerance: SupportsFloat = 0.0,
+        published: SupportsFloat | None = None,
         note: str = "",
     ) -> "Claim":
         """The statement that a quantity equals `expected`.
@@ -76,6 +76,7 @@ class Claim:
         `tolerance`: a stated bias (finite size, discretisation) that is no disagreement.
         """
         measured, standard_error, expected = map(float, (measured, standard_error, expected))
+        resolution, tolerance = float(resolution), float(tolerance)
         half_width = _quantile(level / 2, degrees_of_freedom) * standard_error
         return Claim(
             id, source, statement, measured, standard_error, expected,
@@ -89,15 +90,15 @@ class Claim:
         id: str,
         source: str,
         statement: str,
-        measured: Any,
-        standard_error: Any,
-        expected: Any = None,
+        measured: SupportsFloat,
+        standard_error: SupportsFloat,
+        expected: SupportsFloat | None = None,
         *,
-        rejected: Any,
+        rejected: SupportsFloat,
         level: float,
-        resolution: float | None = None,
-        degrees_of_freedom: float | None = None,
-        tolerance: float = 0.0,
+        resolution: SupportsFloat | None = None,
+        degrees_of_freedom: int | float | None = None,
+        tolerance: SupportsFloat = 0.0,
         note: str = "",
     ) -> "Claim":
         """The statement that a quantity is *not* `rejected`: the negative control of an equality.
@@ -105,14 +106,9 @@ class Claim:
         `resolution` is the distance from `rejected` to `expected` unless told.
         """
         measured, standard_error, rejected = map(float, (measured, standard_error, rejected))
-        expected = _optional(expected)
+        expected, resolution, tolerance = _optional(expected), _optional(resolution), float(tolerance)
         if resolution is None:
-            if expected is None:
-                raise ValueError(
-                    f"claim {id}: expected = None and resolution = None, but one must be given: "
-                    "it says how small a difference the measurement must see."
-                )
-            resolution = abs(expected - rejected)
+            resolution = _distance(id, expected, rejected)
         half_width = _quantile(level / 2, degrees_of_freedom) * standard_error
         opposite = _equality(measured - rejected, half_width, tolerance, resolution)
         return Claim(
@@ -126,13 +122,13 @@ class Claim:
         id: str,
         source: str,
         statement: str,
-        measured: Any,
-        standard_error: Any,
-        expected: Any,
+        measured: SupportsFloat,
+        standard_error: SupportsFloat,
+        expected: SupportsFloat,
         *,
         side: Literal["at most", "at least"],
         level: float,
-        degrees_of_freedom: float | None = None,
+        degrees_of_freedom: int | float | None = None,
         note: str = "",
     ) -> "Claim":
         """The statement that a quantity is at most, or at least, `expected`; one-sided."""
@@ -218,13 +214,22 @@ def _negated(verdict: Verdict) -> Verdict:
     return opposites.get(verdict, "undecided")
 
 
+def _distance(id: str, expected: float | None, rejected: float) -> float:
+    if expected is None:
+        raise ValueError(
+            f"claim {id}: expected = None and resolution = None, but one must be given: "
+            "it says how small a difference the measurement must see."
+        )
+    return abs(expected - rejected)
+
+
 def _bound(excess: float, half_width: float) -> Verdict:
     if excess + half_width <= 0:
         return "reproduced"
     return "not reproduced" if excess - half_width > 0 else "undecided"
 
 
-def _quantile(tail: float, degrees_of_freedom: float | None) -> float:
+def _quantile(tail: float, degrees_of_freedom: int | float | None) -> float:
     if not 0 < tail < 0.5:
         raise ValueError(f"level leaves a tail of {tail}, but it must be in (0, 0.5): give a rate like 1e-3.")
     return float(norm.isf(tail) if degrees_of_freedom is None else student.isf(tail, degrees_of_freedom))
@@ -236,7 +241,7 @@ def _z(difference: float, standard_error: float) -> float | None:
     return difference / standard_error if standard_error > 0 else None
 
 
-def _optional(value: Any) -> float | None:
+def _optional(value: SupportsFloat | None) -> float | None:
     return None if value is None else float(value)
 
 

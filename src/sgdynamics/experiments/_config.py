@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 C = TypeVar("C")
@@ -36,7 +36,7 @@ def updated(config: C, overrides: Mapping[str, Any]) -> C:
     return config
 
 
-def near(name: str, names: typing.Iterable[str]) -> str:
+def near(name: str, names: Iterable[str]) -> str:
     """ " Did you mean …?", where a name is close to one that exists; otherwise nothing."""
     matches = difflib.get_close_matches(name, list(names))
     return f" Did you mean {' or '.join(matches)}?" if matches else ""

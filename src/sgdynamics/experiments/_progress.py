@@ -1,11 +1,12 @@
 """Progress of an experiment: stages of a known number of steps, shown as bars or not at all."""
 
 import sys
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tqdm import tqdm
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Who is told how far a run has come. A stage ends where the next begins, the last at `close`."""
 

@@ -60,7 +60,7 @@ def plan(
     folder = _store.check_destination(out or pathlib.Path("results") / experiment.name)
     _config.to_mapping(config)
     if figure:
-        _check_figure(experiment.figure)
+        check_figure(experiment.figure)
     return Plan(experiment, config, folder, figure)
 
 
@@ -91,7 +91,11 @@ def configuration(record: Record) -> Any:
 
 def redraw(folder: str | os.PathLike) -> pathlib.Path:
     """Draws a stored result anew, from `folder` alone, and returns the path of its figure."""
-    record = _store.load(folder)
+    return draw(_store.load(folder), folder)
+
+
+def draw(record: Record, folder: str | os.PathLike) -> pathlib.Path:
+    """Draws a result into `folder`, in place of an earlier figure, and returns the figure's path."""
     path = pathlib.Path(folder) / _store.FIGURE
     partial = path.with_name(f".partial-{path.name}")
     try:
@@ -102,17 +106,11 @@ def redraw(folder: str | os.PathLike) -> pathlib.Path:
     return path
 
 
-def _computed(plan: Plan, progress: Progress) -> Result:
-    try:
-        return plan.experiment.run(plan.config, progress)
-    finally:
-        progress.close()
-
-
 # plotting is imported where it is used: without the extra `plot`, everything else works
 
 
-def _check_figure(name: str) -> None:
+def check_figure(name: str) -> None:
+    """An error where no figure is called `name`, or where matplotlib is not installed."""
     from .. import plotting
 
     plotting.find(name)
@@ -122,3 +120,10 @@ def _draw(name: str, data: xr.Dataset, path: pathlib.Path) -> None:
     from .. import plotting
 
     plotting.write(plotting.draw(name, data), path)
+
+
+def _computed(plan: Plan, progress: Progress) -> Result:
+    try:
+        return plan.experiment.run(plan.config, progress)
+    finally:
+        progress.close()

@@ -54,9 +54,12 @@ def save(
 def load(folder: str | os.PathLike) -> Record:
     """The result in `folder`; an error that names the file where one is missing or broken."""
     folder = pathlib.Path(folder)
+    for name in (CONFIG, CLAIMS, DATA):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing: {folder} holds no stored result.")
     config, claims = _read_json(folder / CONFIG), _read_json(folder / CLAIMS)
     try:
-        data = xr.load_dataset(_existing(folder / DATA), engine="h5netcdf")
+        data = xr.load_dataset(folder / DATA, engine="h5netcdf")
     except (OSError, KeyError, RuntimeError) as error:
         raise _broken(folder / DATA, error) from error
     data.attrs = {name: value for name, value in data.attrs.items() if name not in ("experiment", "config")}
@@ -72,7 +75,8 @@ def check_destination(folder: str | os.PathLike) -> pathlib.Path:
     path = pathlib.Path(folder).resolve()
     if path.exists() and not path.is_dir():
         raise ValueError(f"out = {folder} is a file, but it must be a folder: name another.")
-    if path.is_dir() and any(path.iterdir()) and not (path / CONFIG).exists():
+    is_result = all((path / name).is_file() for name in (DATA, CLAIMS, CONFIG))
+    if path.is_dir() and any(path.iterdir()) and not is_result:
         raise ValueError(
             f"out = {folder} holds files that are no result and would be lost: name an empty or a new folder."
         )
@@ -135,16 +139,10 @@ def _write_json(path: pathlib.Path, value: Any) -> None:
 
 def _read_json(path: pathlib.Path) -> Any:
     try:
-        return json.loads(_existing(path).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise _broken(path, error) from error
 
 
 def _broken(path: pathlib.Path, error: Exception) -> ValueError:
     return ValueError(f"{path} is no stored result that can be read ({error}): run the experiment again.")
-
-
-def _existing(path: pathlib.Path) -> pathlib.Path:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: {path.parent} holds no stored result.")
-    return path

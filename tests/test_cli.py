@@ -1,0 +1,126 @@
+"""The command line: what it prints, what it writes, how it refuses."""
+
+import json
+
+import pytest
+
+import example_experiment
+from sgdynamics import cli, experiments
+
+
+@pytest.fixture(autouse=True)
+def example(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    return example_experiment.install(monkeypatch)
+
+
+def refused(capsys, *arguments) -> str:
+    """What is printed where `arguments` end with exit code 2 and without a traceback."""
+    try:
+        code = cli.main(arguments)
+    except SystemExit as end:
+        code = end.code
+    captured = capsys.readouterr()
+    assert code == 2 and captured.out == "" and "Traceback" not in captured.err
+    return captured.err
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("sgdynamics 0.")
+
+
+def test_list(capsys):
+    assert cli.main(["list"]) == 0
+    assert "example/tiny  nobody (2026)  a tiny run" in capsys.readouterr().out
+
+
+def test_run_prints_the_claims_and_writes_the_result(capsys, tmp_path):
+    assert cli.main(["run", "example/tiny"]) == 0
+    out = capsys.readouterr().out
+    assert "variance  1.010(10)         1  +1.0  reproduced" in out
+    assert out.endswith("written to results/example/tiny\n")
+    names = {path.name for path in (tmp_path / "results/example/tiny").iterdir()}
+    assert names == {"data.nc", "claims.json", "config.json", "figure.png"}
+
+
+@pytest.mark.parametrize("preset", [["--preset", "paper"], ["--preset=paper"]])
+def test_preset_and_fields(preset, tmp_path):
+    options = ["--inner.substeps", "3", "--widths", "7", "8", "9", "--out", "here", "--quiet"]
+    assert cli.main(["run", "example/tiny", *preset, *options]) == 0
+    parameters = json.loads((tmp_path / "here/config.json").read_text())["parameters"]
+    assert (parameters["steps"], parameters["inner"], parameters["widths"]) == (
+        20,
+        {"substeps": 3},
+        [7, 8, 9],
+    )
+
+
+def test_quiet_shows_no_bars(capsys):
+    cli.main(["run", "example/tiny", "--quiet"])
+    assert capsys.readouterr().err == ""
+
+
+def test_no_figure(tmp_path):
+    assert cli.main(["run", "example/tiny", "--no-figure"]) == 0
+    assert not (tmp_path / "results/example/tiny/figure.png").exists()
+
+
+def test_demo_is_the_run_of_that_name(monkeypatch, tmp_path):
+    monkeypatch.setattr(experiments._registry, "_experiments", {"demo": experiments.get("example/tiny")})
+    assert cli.main(["demo", "--out", "there"]) == 0
+    assert (tmp_path / "there/claims.json").is_file()
+
+
+def test_plot_draws_from_the_stored_result(tmp_path, capsys):
+    cli.main(["run", "example/tiny"])
+    figure = tmp_path / "results/example/tiny/figure.png"
+    figure.unlink()
+    assert cli.main(["plot", "results/example/tiny"]) == 0
+    assert figure.is_file() and capsys.readouterr().out.endswith(
+        "written to results/example/tiny/figure.png\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "example/tiny", "--help"]])
+def test_help(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 0 and "usage: sgdynamics" in capsys.readouterr().out
+
+
+def test_help_of_an_experiment_shows_its_fields_with_the_presets_values(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["run", "example/tiny", "--preset", "paper", "--help"])
+    out = capsys.readouterr().out
+    assert "--inner.substeps INT" in out and "(default: 20)" in out and "(learning rates)" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["run", "exmaple/tiny"], ["exmaple/tiny", "Did you mean example/tiny"]),
+        (["run"], ["NAME"]),
+        ([], ["demo, list, run, plot"]),
+        (["paint"], ["paint", "demo, list, run, plot"]),
+        (["run", "example/tiny", "--preset", "fast"], ["preset = fast", "quick, paper"]),
+        (["run", "example/tiny", "--preset"], ["--preset"]),
+        (["run", "example/tiny", "--steps", "-3"], ["steps = -3", "whole number ≥ 1"]),
+        (["run", "example/tiny", "--steps", "many"], ["--steps", "many", "int"]),
+        (["run", "example/tiny", "--stepz", "3"], ["--stepz", "--steps"]),
+        (["plot", "nowhere"], ["nowhere", "holds no stored result"]),
+    ],
+)
+def test_bad_values_are_named(capsys, arguments, shown):
+    message = refused(capsys, *arguments)
+    assert all(part in message for part in shown)
+
+
+def test_a_folder_of_other_files_is_refused(capsys, tmp_path):
+    (tmp_path / "mine.txt").write_text("")
+    assert "would be lost" in refused(capsys, "run", "example/tiny", "--out", ".")
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ValueError, match="a bug, not a bad value"):
+        cli.main(["run", "example/tiny", "--steps", "13", "--quiet"])
