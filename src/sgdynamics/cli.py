@@ -16,7 +16,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import jax
 import tyro
 
-from . import experiments
+from sgdynamics import experiments
 
 _SUMMARY = "Stochastic gradient descent as a stochastic process: simulated, modelled, predicted, compared."
 

@@ -21,6 +21,8 @@ from typing import Any, Literal, SupportsFloat
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from sgdynamics.statistics import format_with_error
+
 Verdict = Literal["reproduced", "not reproduced", "undecided"]
 Kind = Literal["equality", "rejection", "at most", "at least"]
 
@@ -49,7 +51,7 @@ class Claim:
     kind: Kind = "equality"
     z: float | None = None
     level: float | None = None
-    degrees_of_freedom: int | float | None = None
+    degrees_of_freedom: float | None = None
     rejected: float | None = None
     published: float | None = None
     note: str = ""
@@ -65,7 +67,7 @@ class Claim:
         *,
         resolution: SupportsFloat,
         level: float,
-        degrees_of_freedom: int | float | None = None,
+        degrees_of_freedom: SupportsFloat | None = None,
         tolerance: SupportsFloat = 0.0,
         published: SupportsFloat | None = None,
         note: str = "",
@@ -82,7 +84,7 @@ class Claim:
             id, source, statement, measured, standard_error, expected,
             verdict=_equality(measured - expected, half_width, tolerance, resolution),
             kind="equality", z=_z(measured - expected, standard_error), level=level,
-            degrees_of_freedom=degrees_of_freedom, published=_optional(published), note=note,
+            degrees_of_freedom=_optional(degrees_of_freedom), published=_optional(published), note=note,
         )  # fmt: skip
 
     @staticmethod
@@ -97,7 +99,7 @@ class Claim:
         rejected: SupportsFloat,
         level: float,
         resolution: SupportsFloat | None = None,
-        degrees_of_freedom: int | float | None = None,
+        degrees_of_freedom: SupportsFloat | None = None,
         tolerance: SupportsFloat = 0.0,
         note: str = "",
     ) -> "Claim":
@@ -114,7 +116,7 @@ class Claim:
         return Claim(
             id, source, statement, measured, standard_error, expected,
             verdict=_negated(opposite), kind="rejection", z=_z(measured - rejected, standard_error),
-            level=level, degrees_of_freedom=degrees_of_freedom, rejected=rejected, note=note,
+            level=level, degrees_of_freedom=_optional(degrees_of_freedom), rejected=rejected, note=note,
         )  # fmt: skip
 
     @staticmethod
@@ -128,7 +130,7 @@ class Claim:
         *,
         side: Literal["at most", "at least"],
         level: float,
-        degrees_of_freedom: int | float | None = None,
+        degrees_of_freedom: SupportsFloat | None = None,
         note: str = "",
     ) -> "Claim":
         """The statement that a quantity is at most, or at least, `expected`; one-sided."""
@@ -138,7 +140,7 @@ class Claim:
         return Claim(
             id, source, statement, measured, standard_error, expected,
             verdict=_bound(excess, half_width), kind=side, z=_z(measured - expected, standard_error),
-            level=level, degrees_of_freedom=degrees_of_freedom, note=note,
+            level=level, degrees_of_freedom=_optional(degrees_of_freedom), note=note,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -165,20 +167,6 @@ class Claim:
         return "–" if value is None else f"{sign}{value:.5g}"
 
 
-def value_with_error(value: float, error: float) -> str:
-    """`0.1234(56)`: the error, to two digits, in units of the value's last one."""
-    if not (math.isfinite(value) and math.isfinite(error)) or error <= 0:
-        return f"{value:.6g}"
-    if not 1e-4 <= max(abs(value), error) < 1e6:
-        power = math.floor(math.log10(max(abs(value), error)))
-        return f"{value_with_error(value / 10.0**power, error / 10.0**power)}e{power}"
-    decimals = 1 - math.floor(math.log10(float(f"{error:.1e}")))
-    if decimals <= 0:
-        return f"{round(value, decimals):.0f}({round(error, decimals):.0f})"
-    shown = round(error * 10**decimals) if error < 1 else f"{error:.{decimals}f}"
-    return f"{value:.{decimals}f}({shown})"
-
-
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
     """Columns of text for a terminal; `align` has a letter for each, "l" for flush left or "r" for right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
@@ -193,8 +181,10 @@ def claims_table(claims: Sequence[Claim]) -> str:
 
 
 def _row(claim: Claim) -> tuple[str, ...]:
-    z = "–" if claim.z is None else f"{claim.z:+.1f}"
-    return (claim.id, value_with_error(claim.measured, claim.standard_error), claim.tested, z, claim.verdict)
+    if claim.z is None:
+        return (claim.id, f"{claim.measured:.6g}", claim.tested, "–", claim.verdict)
+    measured = format_with_error(claim.measured, claim.standard_error)
+    return (claim.id, measured, claim.tested, f"{claim.z:+.1f}", claim.verdict)
 
 
 def _aligned(cell: str, width: int, side: str) -> str:
@@ -229,10 +219,12 @@ def _bound(excess: float, half_width: float) -> Verdict:
     return "not reproduced" if excess - half_width > 0 else "undecided"
 
 
-def _quantile(tail: float, degrees_of_freedom: int | float | None) -> float:
+def _quantile(tail: float, degrees_of_freedom: SupportsFloat | None) -> float:
     if not 0 < tail < 0.5:
         raise ValueError(f"level leaves a tail of {tail}, but it must be in (0, 0.5): give a rate like 1e-3.")
-    return float(norm.isf(tail) if degrees_of_freedom is None else student.isf(tail, degrees_of_freedom))
+    if degrees_of_freedom is None:
+        return float(norm.isf(tail))
+    return float(student.isf(tail, float(degrees_of_freedom)))
 
 
 def _z(difference: float, standard_error: float) -> float | None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import xarray as xr
 
-from ._claims import Claim, claims_table
-from ._config import near
-from ._progress import Progress
+from sgdynamics.experiments._claims import Claim, claims_table
+from sgdynamics.experiments._config import near
+from sgdynamics.experiments._progress import Progress
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 import xarray as xr
 
-from . import _config, _provenance, _store
-from ._progress import Bars, Progress
-from ._registry import Experiment, Result, get
-from ._store import Record
+from sgdynamics.experiments import _config, _provenance, _store
+from sgdynamics.experiments._progress import Bars, Progress
+from sgdynamics.experiments._registry import Experiment, Result, get
+from sgdynamics.experiments._store import Record
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,13 @@ def draw(record: Record, folder: str | os.PathLike) -> pathlib.Path:
 
 def check_figure(name: str) -> None:
     """An error where no figure is called `name`, or where matplotlib is not installed."""
-    from .. import plotting
+    from sgdynamics import plotting
 
     plotting.find(name)
 
 
 def _draw(name: str, data: xr.Dataset, path: pathlib.Path) -> None:
-    from .. import plotting
+    from sgdynamics import plotting
 
     plotting.write(plotting.draw(name, data), path)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import xarray as xr
 
-from ._claims import Claim
+from sgdynamics.experiments._claims import Claim
 
 DATA, CLAIMS, CONFIG, FIGURE = "data.nc", "claims.json", "config.json", "figure.png"
 

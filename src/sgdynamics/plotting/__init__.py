@@ -12,15 +12,15 @@ except ImportError as error:
         "pip install 'sgdynamics[plot]'"
     ) from error
 
-from ._figures import draw as draw
-from ._figures import figures as figures
-from ._figures import find as find
-from ._figures import write as write
-from ._style import BLACK as BLACK
-from ._style import COLOURS as COLOURS
-from ._style import GREY as GREY
-from ._style import legend as legend
-from ._style import panels as panels
-from ._style import published as published
-from ._style import simulation as simulation
-from ._style import theory as theory
+from sgdynamics.plotting._figures import draw as draw
+from sgdynamics.plotting._figures import figures as figures
+from sgdynamics.plotting._figures import find as find
+from sgdynamics.plotting._figures import write as write
+from sgdynamics.plotting._style import BLACK as BLACK
+from sgdynamics.plotting._style import COLOURS as COLOURS
+from sgdynamics.plotting._style import GREY as GREY
+from sgdynamics.plotting._style import legend as legend
+from sgdynamics.plotting._style import panels as panels
+from sgdynamics.plotting._style import published as published
+from sgdynamics.plotting._style import simulation as simulation
+from sgdynamics.plotting._style import theory as theory

@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ._style import RC
+from sgdynamics.plotting._style import RC
 
 figures: dict[str, Callable[[xr.Dataset], Figure]] = {}
 """The function that draws each figure, by name, from a result's data."""
