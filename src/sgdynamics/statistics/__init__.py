@@ -7,6 +7,12 @@ from ._covariance import Covariance as Covariance
 from ._estimate import Estimate as Estimate
 from ._estimate import format_with_error as format_with_error
 from ._groups import Groups as Groups
+from ._halves import Halves as Halves
+from ._halves import HalvesEstimate as HalvesEstimate
+from ._histogram import Histogram as Histogram
+from ._histogram import HistogramEstimate as HistogramEstimate
+from ._lagged import Autocovariance as Autocovariance
+from ._lagged import Displacement as Displacement
 from ._moments import Kurtosis as Kurtosis
 from ._moments import Loss as Loss
 from ._moments import Mean as Mean
@@ -15,3 +21,9 @@ from ._observables import Norm as Norm
 from ._observables import Projection as Projection
 from ._observables import position as position
 from ._observables import velocity as velocity
+from ._paths import Extrema as Extrema
+from ._paths import ExtremaEstimate as ExtremaEstimate
+from ._paths import FirstPassage as FirstPassage
+from ._paths import FirstPassageEstimate as FirstPassageEstimate
+from ._paths import Snapshots as Snapshots
+from ._paths import SnapshotsEstimate as SnapshotsEstimate

@@ -93,6 +93,10 @@ class AbstractAccumulator(AbstractStatistic):
     def value(self, totals: Any, reference: Array) -> Array:
         """The statistic, from the sums over a set of groups, in the widest float."""
 
+    def grouped(self, sums: Any) -> Any:
+        """The moments in the widest float, each with its leading axis groups."""
+        return _running.widened(sums.moments)
+
     def coordinates(self) -> dict[str, Array]:
         """The coordinates that the estimate carries."""
         return {}
@@ -102,7 +106,7 @@ class AbstractAccumulator(AbstractStatistic):
         reference = sums.reference.astype(_running.wide())
         return jackknife(
             lambda totals: self.value(totals, reference),
-            _running.widened(sums.moments),
+            self.grouped(sums),
             sums.ledger.members,
             usable,
             quantity=self.quantity,

@@ -107,25 +107,30 @@ def jackknife(
 
 def from_values(full: Array, without: Array, weights: Float[Array, " groups"], **described: Any) -> Estimate:
     """The estimate from the statistic of all groups, and without each of them."""
+    several = (weights > 0) & (weights < 1)
+    # where a group is left out, or is the only one, it says nothing: its pseudo-value is the value
+    pseudo = full[None] + _odds(weights, without) * masked(several, full[None] - without)
+    return from_pseudo_values(pseudo, weights, **described)
+
+
+def from_pseudo_values(pseudo: Array, weights: Float[Array, " groups"], **described: Any) -> Estimate:
+    """The estimate from a (pseudo-)value of each group."""
     usable = weights > 0
     count = jnp.sum(usable)
-    several = usable & (weights < 1)
-    share = jnp.where(several, weights, 0.5)
-    odds = _column((1 - share) / share, without)
-    # where a group is left out, or is the only one, it says nothing: its pseudo-value is the value
-    pseudo = full[None] + odds * masked(several, full[None] - without)
-    value = jnp.where(
-        count > 0, full + jnp.sum(_column(weights, pseudo) * (pseudo - full[None]), axis=0), jnp.nan
-    )
+    value = jnp.sum(masked(usable, _column(weights, pseudo) * pseudo), axis=0)
+    value = jnp.where(count > 0, value, jnp.nan)
     pseudo = masked(usable, pseudo, value[None])
-    scatter = jnp.sum(masked(several, (pseudo - value[None]) ** 2 / odds), axis=0)
-    error = jnp.where(
-        count > 1,
-        jnp.sqrt(scatter / jnp.maximum(count, 1).astype(scatter.dtype)),
-        jnp.where(count == 1, jnp.inf, value),
-    )
+    scatter = jnp.sum(masked(usable, (pseudo - value[None]) ** 2) / _odds(weights, pseudo), axis=0)
+    several = jnp.sqrt(scatter / jnp.maximum(count, 1).astype(scatter.dtype))
+    error = jnp.where(count > 1, several, jnp.where(count == 1, jnp.inf, jnp.nan))
     left_out = usable.size - count
     return Estimate(value, error, pseudo, weights, jnp.maximum(count - 1, 0), left_out, **described)
+
+
+def _odds(weights: Float[Array, " groups"], x: Array) -> Array:
+    """(1 − w)/w of each group, along the first axis of `x`; 1 where it is not needed."""
+    share = jnp.where((weights > 0) & (weights < 1), weights, 0.5)
+    return _column((1 - share) / share, x)
 
 
 def _column(weights: Array, x: Array) -> Array:

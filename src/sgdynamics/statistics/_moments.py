@@ -11,7 +11,7 @@ s'_k = Σ_j binom(k, j) h^{k−j} s_j.
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ class Mean(AbstractPowers):
 
     of: Observable | None = None
     quantity: str = eqx.field(static=True, default="mean")
-    order = 1
+    order: ClassVar[int] = 1
 
     def value(self, totals: Any, reference: Array) -> Array:
         return reference + self.raw(totals)[0]
@@ -64,7 +64,7 @@ class Variance(AbstractPowers):
 
     of: Observable | None = None
     quantity: str = eqx.field(static=True, default="variance")
-    order = 2
+    order: ClassVar[int] = 2
 
     def value(self, totals: Any, reference: Array) -> Array:
         first, second = self.raw(totals)
@@ -76,7 +76,7 @@ class Kurtosis(AbstractPowers):
 
     of: Observable | None = None
     quantity: str = eqx.field(static=True, default="kurtosis")
-    order = 4
+    order: ClassVar[int] = 4
 
     def value(self, totals: Any, reference: Array) -> Array:
         a, b, c, d = self.raw(totals)

@@ -31,11 +31,6 @@ class Running(eqx.Module):
         total = self.total + increment
         return Running(total, (total - self.total) - increment)
 
-    def add_at(self, index: Any, term: Shaped[Array, "..."]) -> "Running":
-        """The sum with `term` added at `index` of the second axis (the first one is groups)."""
-        part = jax.tree.map(lambda s: s[:, index], self).add(term)
-        return jax.tree.map(lambda s, p: s.at[:, index].set(p), self, part)
-
     def wide(self) -> Float[Array, "..."]:
         """The sum in the widest float of the session."""
         total = self.total.astype(wide())
