@@ -35,6 +35,18 @@ def require(argument: str, value: T, ok: Any, *, allowed: str, remedy: str = "")
     return value
 
 
+def provided(result: T, argument: str, value: Any, ok: Any, *, allowed: str, remedy: str = "") -> T:
+    """`result`, where every entry of `ok` is true; otherwise the error of `require` about the argument `value`.
+
+    For what is only known after the work is done, such as an equation that turns out to have no solution.
+    """
+    try:
+        require(argument, value, bool(jnp.all(jnp.asarray(ok))), allowed=allowed, remedy=remedy)
+        return result
+    except jax.errors.ConcretizationTypeError:
+        return require(argument, result, ok, allowed=allowed, remedy=remedy)
+
+
 def shown(value: Any) -> str:
     """A value as an error message shows it: whole where it is small, else its shape and its worst entries."""
     array = jnp.asarray(value)
@@ -85,3 +97,36 @@ def float64(argument: str, value: Any):
     """`value` as a finite float64 array."""
     x64()
     return finite(argument, jnp.asarray(value, dtype=jnp.float64))
+
+
+def shaped(argument: str, value: T, shape: tuple[int, ...], remedy: str = "") -> T:
+    """`value`, where its shape is `shape`."""
+    if jnp.shape(value) != shape:
+        raise ValueError(
+            f"{argument} has shape {jnp.shape(value)}, but it must have shape {shape}. {remedy}".rstrip()
+        )
+    return value
+
+
+def square(argument: str, value: T) -> T:
+    """`value`, where it is a square matrix with at least one row."""
+    shape = jnp.shape(value)
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
+        raise ValueError(f"{argument} has shape {shape}, but it must be a square matrix.")
+    return value
+
+
+def covariance(argument: str, value: T, *, like: Any) -> T:
+    """`value`, where it is symmetric without negative eigenvalues, to rounding, and of the shape of `like`."""
+    shaped(argument, value, jnp.shape(like))
+    M = jax.lax.stop_gradient(jnp.asarray(value))
+    size = jnp.max(jnp.abs(M), initial=0)
+    value = require(
+        argument, value, jnp.max(jnp.abs(M - M.T), initial=0) <= 1e-8 * size, allowed="symmetric",
+        remedy="Use (N + Nᵀ)/2.",
+    )  # fmt: skip
+    lowest = jnp.min(jnp.linalg.eigvalsh(M), initial=0)
+    return require(
+        argument, value, lowest >= -1e-8 * M.shape[0] * size, allowed="free of negative eigenvalues",
+        remedy="A covariance has none.",
+    )  # fmt: skip
