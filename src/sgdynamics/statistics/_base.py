@@ -80,8 +80,26 @@ class AbstractStatistic(eqx.Module):
         """
 
     @abc.abstractmethod
+    def usable(self, sums: Any) -> Bool[Array, " groups"]:
+        """Which groups of replicas can be estimated from."""
+
+    @abc.abstractmethod
+    def conclude(self, sums: Any) -> Any:
+        """What `finalise` gives, as a pure function."""
+
     def finalise(self, sums: Any) -> Any:
-        """The estimate: an object with `.value` and `.standard_error`."""
+        """The estimate: an object with `.value` and `.standard_error`.
+
+        With no usable group all is nan, and outside jit a warning says so.
+        """
+        warn_if_none(self.usable(sums), type(self).__name__)
+        return _concluded(self, sums)
+
+
+@eqx.filter_jit
+def _concluded(statistic: AbstractStatistic, sums: Any) -> Any:
+    # compiled in one piece: operation by operation, the first estimate would take seconds
+    return statistic.conclude(sums)
 
 
 class AbstractAccumulator(AbstractStatistic):
@@ -114,10 +132,11 @@ class AbstractAccumulator(AbstractStatistic):
             **self.coordinates(),
         )
 
-    def finalise(self, sums: Any) -> Estimate:
-        usable = sums.ledger.usable()
-        warn_if_none(usable, self.quantity)
-        return self.estimate(sums, usable)
+    def usable(self, sums: Any) -> Bool[Array, " groups"]:
+        return sums.ledger.usable()
+
+    def conclude(self, sums: Any) -> Any:
+        return self.estimate(sums, self.usable(sums))
 
 
 class AbstractMoments(AbstractAccumulator):
@@ -129,8 +148,8 @@ class AbstractMoments(AbstractAccumulator):
     def reference(self, x: Float[Array, "replicas ..."], alive: Mask) -> Float[Array, "..."]:
         return mean_of_living(x, alive)
 
-    def check(self, x: Float[Array, "replicas ..."], groups: Groups) -> None:
-        """An error where the sums would be too large."""
+    def check(self, x: Any, groups: Groups) -> None:
+        """An error where the sums for observables of the shape of `x` would be too large."""
 
     @abc.abstractmethod
     def terms(

@@ -20,7 +20,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
+from jaxtyping import Array, Bool, Float, Int, Real
 
 from .. import _checks
 from ._observables import masked
@@ -72,7 +72,7 @@ class Estimate(eqx.Module):
             of=self.of,
         )
 
-    def z(self, expected: Real[ArrayLike, "..."]) -> Float[Array, "..."]:
+    def z(self, expected: Any) -> Float[Array, "..."]:
         """(value − expected) / standard error; Student's t where `expected` is right."""
         return (self.value - jnp.asarray(expected, self.value.dtype)) / self.standard_error
 
@@ -137,12 +137,12 @@ def _column(weights: Array, x: Array) -> Array:
     return weights.reshape(-1, *(1,) * (x.ndim - 1))
 
 
-def warn_if_none(usable: Bool[Array, " groups"], quantity: str) -> None:
+def warn_if_none(usable: Bool[Array, " groups"], statistic: str) -> None:
     """Outside jit, a warning where there is nothing to estimate from."""
     if not _checks.is_concrete(usable) or bool(jnp.any(usable)):
         return
     warnings.warn(
-        f"{quantity}: none of {usable.size} groups of replicas can be used, so the estimate is nan. Either "
+        f"{statistic}: none of {usable.size} groups of replicas can be used, so the estimate is nan. Either "
         "nothing was recorded, or a replica diverged in each of them: lower the learning rate, lengthen "
         "burn_in so that replicas diverge before recording starts, or use more groups.",
         stacklevel=3,

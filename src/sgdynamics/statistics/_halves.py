@@ -10,11 +10,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from .._types import Mask
 from ._base import AbstractAccumulator, AbstractStatistic, Record, Records
-from ._estimate import Estimate, from_pseudo_values, warn_if_none
+from ._estimate import Estimate, from_pseudo_values
 from ._groups import Groups
 from ._observables import Observable, name_of
 
@@ -57,7 +57,7 @@ class Halves(AbstractStatistic):
 
     statistic: AbstractAccumulator
 
-    def __init__(self, statistic: AbstractAccumulator):
+    def __init__(self, statistic: Any):
         if not isinstance(statistic, AbstractAccumulator):
             raise ValueError(
                 f"statistic = {type(statistic).__name__}, but it must be one of sums, such as Mean, "
@@ -106,12 +106,14 @@ class Halves(AbstractStatistic):
         second = self.statistic.merge(a.second, b.second, other_replicas=other_replicas)
         return HalvesSums(first, second, a.half, a.count, a.every)
 
-    def finalise(self, sums: HalvesSums) -> HalvesEstimate:
-        whole = self.statistic.merge(sums.first, sums.second)
-        usable = whole.ledger.usable()
-        warn_if_none(usable, f"halves of {self.statistic.quantity}")
+    def usable(self, sums: HalvesSums) -> Bool[Array, " groups"]:
+        return sums.first.ledger.merge(sums.second.ledger, False).usable()
+
+    def conclude(self, sums: HalvesSums) -> HalvesEstimate:
+        usable = self.usable(sums)
         first = self.statistic.estimate(sums.first, usable)
         second = self.statistic.estimate(sums.second, usable)
+        whole = self.statistic.conclude(self.statistic.merge(sums.first, sums.second))
         change = from_pseudo_values(
             second.groups - first.groups,
             first.weights,
@@ -119,4 +121,4 @@ class Halves(AbstractStatistic):
             of=name_of(self.of),
             **self.statistic.coordinates(),
         )
-        return HalvesEstimate(first, second, change, self.statistic.finalise(whole))
+        return HalvesEstimate(first, second, change, whole)

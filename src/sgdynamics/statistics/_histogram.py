@@ -92,8 +92,8 @@ class Histogram(AbstractMoments):
     def value(self, totals: Any, reference: Array) -> Array:
         return ratio(totals, jnp.sum(totals, axis=-1))
 
-    def finalise(self, sums: Sums) -> HistogramEstimate:
-        shares = AbstractMoments.finalise(self, sums)
+    def conclude(self, sums: Sums) -> HistogramEstimate:
+        shares = self.estimate(sums, self.usable(sums))
         widths = jnp.diff(self.edges.astype(shares.value.dtype))
         density = shares.map(lambda s: s[..., 1:-1] / widths.reshape((1,) * (s.ndim - 1) + (-1,)))
         density = eqx.tree_at(lambda e: e.edges, density, self.edges, is_leaf=lambda x: x is None)

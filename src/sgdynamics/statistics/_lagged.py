@@ -18,6 +18,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._types import Mask
@@ -148,7 +149,7 @@ def add_if(due: Bool[Array, ""], moments: Any, index: Int[Array, ""], terms: Cal
 
 def distinct(argument: str, steps: Any) -> tuple[int, ...]:
     """Numbers of steps as a tuple of distinct whole numbers ≥ 0."""
-    values = tuple(int(k) if int(k) == k else k for k in jnp.atleast_1d(jnp.asarray(steps)).tolist())
+    values = tuple(int(k) if int(k) == k else k for k in np.atleast_1d(np.asarray(steps)).tolist())
     for k in values:
         if not isinstance(k, int) or k < 0:
             raise ValueError(f"{argument} holds {k}, but every entry must be a whole number of steps ≥ 0.")

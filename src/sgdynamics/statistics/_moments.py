@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ._base import AbstractMoments, counted, ratio
-from ._observables import Observable, name_of
+from ._observables import Observable
 
 
 class AbstractPowers(AbstractMoments):
@@ -102,7 +102,5 @@ def Loss(problem: Any, data: Any = None) -> Mean:
     """The mean loss over replicas and records: of `problem` on its own data or, if given, on `data` (a test
     set). A scalar."""
     if not callable(getattr(problem, "loss", None)):
-        raise ValueError(
-            f"problem = {name_of(problem)}, but it must have a method loss(θ). Pass an sgd.Problem."
-        )
+        raise ValueError(f"problem = {problem!r}, but it must have a method loss(θ). Pass an sgd.Problem.")
     return Mean(of=LossAt(problem, data), quantity="loss")

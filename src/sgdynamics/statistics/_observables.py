@@ -20,10 +20,10 @@ Observable = Callable[[Any], Array]
 
 
 class Replica(eqx.Module):
-    """The state of one replica, as observables see it."""
+    """The state of one replica (mapped over: of all), as observables see it."""
 
-    position: Vector
-    velocity: Vector | None
+    position: Float[Array, "*replicas parameters"]
+    velocity: Float[Array, "*replicas parameters"] | None
 
 
 def position(state: Any) -> Vector:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._types import Mask
 from ._base import AbstractStatistic, Record, Records, check_size, ratio, step_of
-from ._estimate import Estimate, jackknife, warn_if_none
+from ._estimate import Estimate, jackknife
 from ._groups import Groups, living
 from ._lagged import distinct, in_records
 from ._observables import Observable, floating, masked, name_of, observe
@@ -60,11 +60,14 @@ class AbstractPaths(AbstractStatistic):
         kept = self.keep(sums.kept, observe(self.of, states, alive), alive, step)
         return PathSums(sums.groups, sums.every, alive, kept)
 
+    def usable(self, sums: PathSums) -> Bool[Array, " groups"]:
+        return living(sums.groups, sums.alive) > 0
+
     def merge(self, a: PathSums, b: PathSums, *, other_replicas: bool = False) -> PathSums:
         if other_replicas or a.groups != b.groups:
             raise ValueError(
                 f"merge: paths of {a.groups.replicas} and {b.groups.replicas} other replicas, but paths "
-                "can only be merged over records. Finalise both, and concatenate what belongs to each replica."
+                "can only be merged over records. Finalise both, and join their replicas' values."
             )
         return PathSums(a.groups, a.every, a.alive & b.alive, self.combine(a.kept, b.kept))
 
@@ -78,7 +81,6 @@ def path_estimate(
     totals = jax.tree.map(
         lambda x: jnp.sum(masked(present, sums.groups.split(x.astype(wide()))), axis=1), kept
     )
-    warn_if_none(members > 0, quantity)
     return jackknife(value, totals, members, members > 0, quantity=quantity, **described)
 
 
@@ -149,7 +151,7 @@ class Snapshots(AbstractPaths):
     def combine(self, a: SnapshotsKept, b: SnapshotsKept) -> SnapshotsKept:
         return SnapshotsKept(masked(a.taken, a.values, b.values), a.taken | b.taken)
 
-    def finalise(self, sums: PathSums) -> SnapshotsEstimate:
+    def conclude(self, sums: PathSums) -> SnapshotsEstimate:
         kept, steps = sums.kept, jnp.asarray(self.steps)
         values = jnp.moveaxis(kept.values, 0, 1)
         # before the jackknife the missing ones are 0, after it they are nan again
@@ -226,7 +228,7 @@ class FirstPassage(AbstractPaths):
     def combine(self, a: Steps, b: Steps) -> Steps:
         return jnp.where((a < 0) | (b < 0), jnp.maximum(a, b), jnp.minimum(a, b))
 
-    def finalise(self, sums: PathSums) -> FirstPassageEstimate:
+    def conclude(self, sums: PathSums) -> FirstPassageEstimate:
         passed, of = sums.kept >= 0, name_of(self.of)
         counts = (jnp.where(passed, sums.kept, 0), passed)
         mean = path_estimate(sums, lambda totals: ratio(*totals), counts, "first passage", of=of)
@@ -284,7 +286,7 @@ class Extrema(AbstractPaths):
     def combine(self, a: ExtremaKept, b: ExtremaKept) -> ExtremaKept:
         return _extremer(a, b, True)
 
-    def finalise(self, sums: PathSums) -> ExtremaEstimate:
+    def conclude(self, sums: PathSums) -> ExtremaEstimate:
         kept, dead = sums.kept, ~sums.alive
         both = jnp.stack([kept.minima, kept.maxima], axis=1)
         counts = (both, jnp.ones(sums.groups.replicas))
