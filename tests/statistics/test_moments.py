@@ -30,11 +30,10 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("name", PLAIN)
-@pytest.mark.parametrize("replicas", [12, 13])
-def test_the_statistic_of_all_groups_is_numpys(record, name, replicas):
+def test_the_statistic_of_all_groups_is_numpys(record, name):
     """One group: no jackknife correction, so the value is the plain one."""
     statistic, plain = PLAIN[name]
-    x = np.random.default_rng(0).normal(size=(5, replicas, 3)) + 50
+    x = np.random.default_rng(0).normal(size=(5, 13, 3)) + 50
     estimate = record.estimate(statistic, x, groups=1)
     assert np.allclose(estimate.value, plain(x[1:].reshape(-1, 3)), rtol=1e-10, atol=1e-10)
     several = record.estimate(statistic, x, groups=5)
@@ -158,9 +157,7 @@ def test_loss_on_own_and_other_data(record):
         Loss(3)
 
 
-@pytest.mark.parametrize(
-    "statistic", [Mean(Norm()), Covariance(), Kurtosis(), statistics.Displacement((1, 2))]
-)
+@pytest.mark.parametrize("statistic", [Mean(Norm()), Covariance(), statistics.Displacement((1, 2))])
 def test_derivatives_through_a_scan(statistic, record):
     """Reverse mode against central differences, with one replica dead from the start and full of nan."""
     start = jnp.asarray(np.random.default_rng(6).normal(size=(9, 2))).at[4].set(jnp.nan)
