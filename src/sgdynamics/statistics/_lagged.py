@@ -42,7 +42,7 @@ class LaggedSums(eqx.Module):
 
 
 class AbstractLagged(AbstractAccumulator):
-    """A statistic of pairs of records; `steps` are the distances in steps."""
+    """A statistic of pairs of states at given distances."""
 
     @property
     @abc.abstractmethod
