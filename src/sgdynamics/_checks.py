@@ -36,7 +36,7 @@ def require(argument: str, value: T, ok: Any, *, allowed: str, remedy: str = "")
 
 
 def provided(result: T, argument: str, value: Any, ok: Any, *, allowed: str, remedy: str = "") -> T:
-    """`result`, where every entry of `ok` is true; otherwise the error of `require` about the argument `value`.
+    """`result`, where every entry of `ok` is true; otherwise the error of `require` about `value`.
 
     For what is only known after the work is done, such as an equation that turns out to have no solution.
     """
@@ -51,7 +51,10 @@ def shown(value: Any) -> str:
     """A value as an error message shows it: whole where it is small, else its shape and its worst entries."""
     array = jnp.asarray(value)
     if array.size <= 4:
-        return str(array.tolist())
+        try:
+            return str(array.tolist())
+        except jax.errors.ConcretizationTypeError:
+            return "(a value being differentiated)"
     bad = int(jnp.sum(~jnp.isfinite(array)))
     return f"array of shape {array.shape}" + (f" with {bad} non-finite entries" if bad else "")
 
@@ -117,7 +120,7 @@ def square(argument: str, value: T) -> T:
 
 
 def covariance(argument: str, value: T, *, like: Any) -> T:
-    """`value`, where it is symmetric without negative eigenvalues, to rounding, and of the shape of `like`."""
+    """`value`, where it is symmetric, has no negative eigenvalues (to rounding) and the shape of `like`."""
     shaped(argument, value, jnp.shape(like))
     M = jax.lax.stop_gradient(jnp.asarray(value))
     size = jnp.max(jnp.abs(M), initial=0)

@@ -34,16 +34,20 @@ class Verdict(NamedTuple):
 def lyapunov(A: Square, N: Square) -> Square:
     """X of A X + X Aᵀ = N; N need not be symmetric.
 
-    **Raises** where an eigenvalue of A has a negative real part, or is 0 and not semisimple, or carries noise.
+    **Raises** where an eigenvalue of A has a negative real part, or is 0 with a Jordan block or with noise.
     """
     X, verdict = _continuous(A, N)
     X = _checks.provided(
         X, "drift", A, verdict.semisimple, allowed="without a Jordan block at eigenvalue 0", remedy=_CHANGE
     )
     X = _checks.provided(
-        X, "drift", A, verdict.stable, allowed="free of eigenvalues with real part ≤ 0 (but 0 itself may occur)",
+        X,
+        "drift",
+        A,
+        verdict.stable,
+        allowed="free of eigenvalues with real part ≤ 0 (save 0)",
         remedy=_CHANGE,
-    )  # fmt: skip
+    )
     return _checks.provided(
         X, "noise", N, verdict.quiet, allowed="zero in the null space of the drift",
         remedy="There the variance grows without limit: ask for `covariance_at` a time.",
@@ -61,7 +65,7 @@ def discrete_lyapunov(T: Square, N: Square) -> Square:
         remedy=_CHANGE,
     )  # fmt: skip
     X = _checks.provided(
-        X, "transition", T, verdict.stable, allowed="free of eigenvalues of modulus ≥ 1 (but 1 itself may occur)",
+        X, "transition", T, verdict.stable, allowed="free of eigenvalues of modulus ≥ 1 (save 1)",
         remedy="Nothing is stationary here: reduce the learning rate.",
     )  # fmt: skip
     return _checks.provided(

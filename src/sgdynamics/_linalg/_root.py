@@ -25,7 +25,7 @@ def symmetric_root(M: Square) -> Square:
 
 @jax.jit
 def _root(M: Square):
-    eigenvalues, V = jnp.linalg.eigh(jax.lax.stop_gradient(M))
+    eigenvalues = jnp.linalg.eigvalsh(jax.lax.stop_gradient(M))
     return _rooted(M), eigenvalues[0], jnp.max(jnp.abs(eigenvalues))
 
 

@@ -91,7 +91,7 @@ class OrnsteinUhlenbeck(eqx.Module):
         t: Real[ArrayLike, "*times"],
         initial: Real[ArrayLike, "parameters parameters"] | None = None,
     ) -> Float[Array, "*times parameters parameters"]:
-        """Cov x(t) = F P Fᵀ + Q, [*times, parameters, parameters]; P = `initial`, 0 (a sharp start) if None."""
+        """Cov x(t) = F P Fᵀ + Q, [*times, parameters, parameters]; P = `initial`, 0 if None."""
         F, Q = self.transition(t)
         if initial is None:
             return _symmetric(Q)

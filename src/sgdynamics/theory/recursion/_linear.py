@@ -59,7 +59,7 @@ class LinearRecursion(eqx.Module):
         return (M + M.T) / 2
 
     def autocovariance(self, lag: Int[ArrayLike, "*lags"]) -> Float[Array, "*lags parameters parameters"]:
-        """R_h = E[x_{k+h} x_kᵀ] for each whole lag h (negative: transposes), [*lags, parameters, parameters]."""
+        """R_h = E[x_{k+h} x_kᵀ] for whole lags h (negative: transposes), [*lags, parameters, parameters]."""
         lag = jnp.asarray(lag)
         R = self._lagged(jnp.abs(lag))
         return jnp.where(lag[..., None, None] < 0, jnp.swapaxes(R, -1, -2), R)
@@ -69,7 +69,7 @@ class LinearRecursion(eqx.Module):
         steps: Int[ArrayLike, "*steps"],
         initial: Real[ArrayLike, "parameters parameters"] | None = None,
     ) -> Float[Array, "*steps parameters parameters"]:
-        """Cov x_k after k = `steps` from x_0 of covariance `initial` (0 if None), independent of the noise."""
+        """Cov x_k after k = `steps` from x_0 of covariance `initial` (if None, 0), independent of e."""
         P = jnp.zeros_like(self.noise) if initial is None else _checks.float64("initial", initial)
         P = _checks.covariance("initial", P, like=self.noise)
         steps = _checks.not_negative("steps", jnp.asarray(steps))
@@ -106,12 +106,13 @@ class LinearRecursion(eqx.Module):
         m = len(memory)
         return _linalg.matrix_power(self.transition, _excess(lag, m)) @ table[jnp.minimum(lag, m)]
 
-    def _early_covariances(self, initial: Matrix) -> Float[Array, "lags+1 parameters parameters"]:
-        """Cov x_k for k = 0 … m, while the noise's memory still builds up: E[x_k e_kᵀ] = Σ_{j<k} Tʲ G_{j+1}ᵀ."""
+    def _early_covariances(self, initial: Matrix) -> Float[Array, "times parameters parameters"]:
+        """Cov x_k for k = 0 … m, while the memory builds up: E[x_k e_kᵀ] = Σ_{j<k} Tʲ G_{j+1}ᵀ."""
 
         def advance(carry, G):
             M, B, power = carry
-            after = self.transition @ M @ self.transition.T + self.noise + _plus_transpose(self.transition @ B)
+            noise = self.noise + _plus_transpose(self.transition @ B)
+            after = self.transition @ M @ self.transition.T + noise
             return (after, B + power @ G.T, power @ self.transition), M
 
         start = (initial, jnp.zeros_like(initial), jnp.eye(len(initial)))

@@ -16,7 +16,7 @@ which closes the moments: over z = (δ, v), F = [[1 − ηK, ηβ], [−K, β]],
     E z ← F E z,      E z zᵀ ← F (E z zᵀ) Fᵀ + (g gᵀ) ⊗ Ξ.
 
 The SDE dθ = −(∇L + λθ) dt + √(η C(θ)) dW has dm/dt = −K m, dM/dt = −K M − M K + η Ξ(m, M).
-The terms linear in m vanish in the stationary state only. How the stationary equations are solved: `_mode_pairs`.
+The terms linear in m vanish in the stationary state only. `_mode_pairs` solves the stationary equations.
 """
 
 from typing import NamedTuple
@@ -38,6 +38,7 @@ from sgdynamics.theory.recursion._mode_pairs import (
 )
 
 Examples = Float[Array, "samples inputs"]
+PhaseMatrix = Float[Array, "phase phase"]  # over (θ, v)
 
 
 class LinearModel(NamedTuple):
@@ -140,7 +141,7 @@ class MinibatchMoments(eqx.Module):
         """C(μ), covariance of the batch gradient at the stationary mean, [inputs, inputs]."""
         return self.sampling_factor * self._model().stationary_noise()
 
-    def transition(self) -> Matrix:
+    def transition(self) -> PhaseMatrix:
         """F of E z ← F E z, [2 inputs, 2 inputs]."""
         return jnp.eye(2 * self.x.shape[1]) + _deviation(self._model().curvature, self)
 
@@ -160,7 +161,7 @@ class MinibatchMoments(eqx.Module):
         M = _checks.shaped("second_moment", M, (size, size))
         return _after(self, m, M, _checks.count("steps", steps, least=0))
 
-    def stationary_covariance(self) -> Matrix:
+    def stationary_covariance(self) -> PhaseMatrix:
         """Stationary covariance of (θ, v), [2 inputs, 2 inputs].
 
         **Raises** where the second moments grow without limit, with the largest stable learning rate.
@@ -173,7 +174,7 @@ class MinibatchMoments(eqx.Module):
         d = self.x.shape[1]
         return self.stationary_covariance()[:d, :d]
 
-    def response(self, source: Real[ArrayLike, "inputs inputs"]) -> Matrix:
+    def response(self, source: Real[ArrayLike, "inputs inputs"]) -> PhaseMatrix:
         """The stationary E z z'ᵀ that a gradient noise of (cross-)covariance `source` at the mean builds up.
 
         For several outputs o that share their minibatches and inputs, block (o, o') of the covariance is the
@@ -291,17 +292,19 @@ def _data(x, y) -> tuple[Examples, Float[Array, " samples"]]:
     x = _checks.float64("x", x)
     if x.ndim != 2 or x.size == 0:
         raise ValueError(f"x has shape {x.shape}, but it must be [samples, inputs], neither of them 0.")
-    return x, _checks.shaped("y", _checks.float64("y", y), x.shape[:1], remedy="One target for each row of x.")
+    return x, _checks.shaped(
+        "y", _checks.float64("y", y), x.shape[:1], remedy="One target for each row of x."
+    )
 
 
-def _deviation(curvature: Matrix, moments: MinibatchMoments) -> Matrix:
+def _deviation(curvature: Matrix, moments: MinibatchMoments) -> PhaseMatrix:
     """F − 1 = [[−ηK, ηβ], [−K, β − 1]]: apart from 1 no small number is lost."""
     η, β = moments.learning_rate, moments.momentum
     one = jnp.eye(len(curvature))
     return jnp.block([[-η * curvature, η * β * one], [-curvature, (β - 1) * one]])
 
 
-def _inject(noise: Matrix, learning_rate: Scalar) -> Matrix:
+def _inject(noise: Matrix, learning_rate: Scalar) -> PhaseMatrix:
     """(g gᵀ) ⊗ noise, g = (η, 1): what gradient noise does to (θ, v)."""
     g = jnp.stack([learning_rate, jnp.ones_like(learning_rate)])
     return jnp.kron(jnp.outer(g, g), noise)
@@ -340,7 +343,7 @@ def _discrete_response(moments: MinibatchMoments, source: Matrix) -> tuple[Array
     D = _deviation(model.curvature, moments)
     pairs, stable = discrete_pairs(*_constant(moments.x), **_constant(moments._settings()))
 
-    def equation(M: Matrix) -> Matrix:
+    def equation(M: PhaseMatrix) -> PhaseMatrix:
         noise = moments.sampling_factor * model.noise_response(M[:d, :d])
         DM = D @ M
         return -(DM + M @ D.T + DM @ D.T) - _inject(noise, moments.learning_rate)

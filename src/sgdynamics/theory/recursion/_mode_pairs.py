@@ -36,7 +36,9 @@ Pairs = Float[Array, "modes modes"]
 Samples = Float[Array, "samples"]
 
 
-def eigenmodes(x: Float[Array, "samples inputs"]) -> tuple[Modes, Float[Array, "inputs modes"], Bool[Array, "modes"]]:
+def eigenmodes(
+    x: Float[Array, "samples inputs"],
+) -> tuple[Modes, Float[Array, "inputs modes"], Bool[Array, "modes"]]:
     """(h, V, null): eigenvalues of H = xᵀx/P, ascending, its eigenvectors, and which eigenvalues are 0."""
     h, V = jnp.linalg.eigh(x.T @ x / len(x))
     null = h <= 4 * len(h) * jnp.finfo(h.dtype).eps * h[-1]
@@ -178,18 +180,19 @@ def largest_eigenvalue(apply: Callable[[Array], Array], start: Array) -> Float[A
         return norm, jnp.where(norm > 0, v / jnp.where(norm > 0, norm, 1), 0)
 
     def advance(carry, i):
-        basis, v = carry
+        basis, v, scale = carry
         basis = basis.at[i].set(v)
         w = apply(v.reshape(start.shape)).reshape(-1)
         diagonal = v @ w
+        scale = jnp.maximum(scale, jnp.linalg.norm(w))
         for _ in range(2):  # twice is enough (Kahan, Parlett)
             w = w - basis.T @ (basis @ w)
-        off, w = normalised(w)
-        w = jnp.where(off > 1e-13 * jnp.abs(diagonal), w, 0)  # the space is exhausted
-        return (basis, w), (diagonal, jnp.where(jnp.any(w != 0), off, 0))
+        # what is left after the space is exhausted is rounding, and must not be blown up to a vector
+        off, w = normalised(jnp.where(jnp.linalg.norm(w) > 1e-12 * scale, w, 0))
+        return (basis, w, scale), (diagonal, off)
 
-    first = normalised(start.reshape(-1))[1]
+    first = (*normalised(start.reshape(-1))[1:], jnp.zeros(()))
     empty = jnp.zeros((steps, start.size))
-    diagonal, off = jax.lax.scan(advance, (empty, first), jnp.arange(steps))[1]
+    diagonal, off = jax.lax.scan(advance, (empty, *first), jnp.arange(steps))[1]
     tridiagonal = jnp.diag(diagonal) + jnp.diag(off[:-1], 1) + jnp.diag(off[:-1], -1)
     return jnp.linalg.eigvalsh(tridiagonal)[-1]
