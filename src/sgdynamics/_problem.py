@@ -1,0 +1,206 @@
+"""A learning problem: a network, data, and a loss, as functions of one flat parameter vector θ.
+
+    L(θ) = (1/P) Σ_μ ℓ(f(x_μ; θ), y_μ),        ℓ = ½ |f − y|², summed over outputs, unless told
+
+θ holds the network's floating-point leaves in order, each flattened row by row; `unflatten(θ)` gives the network
+back. On a `Teacher` the average is over its population: in closed form, L = ½|M − W(θ)|² + ½ σ² outputs, where
+the network is a linear map and the loss is `squared_error`; otherwise over a fixed sample of 10,000 examples.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree, Real
+
+from sgdynamics import _checks
+from sgdynamics._types import Matrix, RealScalar, Scalar, Vector
+from sgdynamics.data import AbstractFiniteData, Data, Dataset, Teacher
+from sgdynamics.networks import AbstractLinearMap, Linear
+
+POPULATION_SAMPLE = 10_000
+DENSE_HESSIAN_LIMIT = 4_000
+
+
+def squared_error(prediction: Real[Array, "*outputs"], target: Real[Array, "*targets"]) -> Scalar:
+    """½ |f − y|², summed over outputs. A scalar target goes with a network of one output."""
+    if target.shape != prediction.shape and not (target.shape == () and prediction.shape == (1,)):
+        raise ValueError(
+            f"y has shape [samples, *{target.shape}], but the network's output has shape {prediction.shape}. "
+            "Give y one column for each output."
+        )
+    return jnp.sum((prediction - target) ** 2) / 2
+
+
+def cross_entropy(prediction: Real[Array, " classes"], target: Real[Array, "*targets"]) -> Scalar:
+    """−log softmax(f)_y for an integer class y, or −Σ_k y_k log softmax(f)_k for class probabilities y."""
+    log_probabilities = jax.nn.log_softmax(prediction)
+    if jnp.issubdtype(target.dtype, jnp.integer):
+        return -log_probabilities[target]
+    return -jnp.sum(target * log_probabilities)
+
+
+class Problem(eqx.Module):
+    """Data, a network and a loss, as functions of the flat parameter vector θ [parameters].
+
+    Arguments
+    - network: an Equinox module, called on one input and returning one output.
+    - data: a `Dataset`, `FreshLabels` or `Teacher`.
+    - loss: (prediction, target) of one example -> scalar. A constant of the compiled program: define it once.
+
+    Where a method takes `data=`, it is evaluated there instead (a minibatch, a test set).
+    Raises `ValueError` where network, data and loss do not fit together.
+    """
+
+    network: PyTree
+    data: Data
+    example_loss: Callable = eqx.field(static=True)
+
+    def __init__(self, network: PyTree, data: Data, loss: Callable = squared_error):
+        self.network, self.data, self.example_loss = network, data, loss
+        if not isinstance(data, AbstractFiniteData | Teacher):
+            raise ValueError(f"data is a {type(data).__name__}, but it must be one of sgdynamics.data.")
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        if isinstance(self.data, Teacher):
+            outputs, inputs = self.data.matrix.shape
+            x, y = jax.ShapeDtypeStruct((inputs,), float), jax.ShapeDtypeStruct((outputs,), float)
+        else:
+            x, y = (jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in (self.data.x, self.data.y))
+        try:
+            value = eqx.filter_eval_shape(lambda x, y: self.example_loss(self.network(x), y), x, y)
+        except TypeError as error:
+            raise ValueError(f"the network cannot be applied to an input of shape {x.shape}: {error}") from error
+        if value.shape != ():
+            raise ValueError(f"loss has shape {value.shape} for one example, but it must be a scalar.")
+
+    # --- parameters ---------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Vector:
+        """θ of the network as it was given."""
+        leaves = jax.tree.leaves(eqx.filter(self.network, eqx.is_inexact_array))
+        if not leaves:
+            raise ValueError("network has no floating-point arrays, so that there is nothing to train.")
+        return jnp.concatenate([leaf.reshape(-1) for leaf in leaves])
+
+    def unflatten(self, θ: Vector) -> PyTree:
+        """The network with parameters θ."""
+        arrays, rest = eqx.partition(self.network, eqx.is_inexact_array)
+        leaves, structure = jax.tree.flatten(arrays)
+        parts, start = [], 0
+        for leaf in leaves:
+            parts.append(θ[start : start + leaf.size].reshape(leaf.shape))
+            start += leaf.size
+        if start != θ.shape[0]:
+            raise ValueError(f"θ has {θ.shape[0]} entries, but the network has {start} parameters.")
+        return eqx.combine(jax.tree.unflatten(structure, parts), rest)
+
+    @property
+    def is_linear_regression(self) -> bool:
+        """Whether the model is linear in θ and the loss is the squared error: the case of exact theory."""
+        return isinstance(self.network, Linear) and self.example_loss is squared_error
+
+    # --- the loss and its derivatives ---------------------------------------------------------------------
+
+    def predictions(self, θ: Vector, data: Dataset | None = None) -> Float[Array, "samples *outputs"]:
+        """f(x_μ; θ) for every example."""
+        return jax.vmap(self.unflatten(θ))(self._finite(data).x)
+
+    def example_losses(self, θ: Vector, data: Dataset | None = None) -> Float[Array, " samples"]:
+        """ℓ(f(x_μ; θ), y_μ) for every example."""
+        return jax.vmap(self.example_loss)(self.predictions(θ, data), self._finite(data).y)
+
+    def loss(self, θ: Vector, data: Data | None = None) -> Scalar:
+        """L(θ)."""
+        data = self.data if data is None else data
+        if isinstance(data, Teacher) and self._has_population_loss():
+            difference = data.matrix.astype(θ.dtype) - self.unflatten(θ).matrix()
+            label_noise = data.label_noise_std.astype(θ.dtype) ** 2 * difference.shape[0]
+            return (jnp.sum(difference**2) + label_noise) / 2
+        return jnp.mean(self.example_losses(θ, self._finite(data)))
+
+    def gradient(self, θ: Vector, data: Data | None = None) -> Vector:
+        """∇L(θ)."""
+        return jax.grad(self.loss)(θ, data)
+
+    def weighted_gradient(self, θ: Vector, weights: Float[Array, " samples"]) -> Vector:
+        """Σ_μ a_μ ∇ℓ_μ(θ), as one vector-Jacobian product: per-example gradients are never stored."""
+        return jax.grad(lambda θ: jnp.dot(weights, self.example_losses(θ)))(θ)
+
+    def example_gradients(
+        self, θ: Vector, data: Dataset | None = None
+    ) -> Float[Array, "samples parameters"]:
+        """∇ℓ_μ(θ) for every example."""
+        one = lambda x, y: jax.grad(lambda θ: self.example_loss(self.unflatten(θ)(x), y))(θ)
+        data = self._finite(data)
+        return jax.vmap(one)(data.x, data.y)
+
+    def hessian(self, θ: Vector, data: Data | None = None) -> Matrix:
+        """∇²L(θ), dense."""
+        return jax.jacfwd(self.gradient)(θ, data)
+
+    # --- minimum ------------------------------------------------------------------------------------------
+
+    def minimum(
+        self, weight_decay: RealScalar = 0.0, start: Vector | None = None, *, tolerance: float = 1e-10, steps: int = 200
+    ) -> Vector:
+        """A minimum of L(θ) + ½ weight_decay |θ|², by damped Newton steps from `start` (None: `parameters`).
+
+        For a model that is linear in θ one step is exact and, where the minimum is not unique, gives the one
+        nearest to `start` (from θ = 0: of minimum norm).
+        Raises `ValueError` where |gradient| does not fall below `tolerance` × (1 + |gradient at start|)
+        within `steps`, naming the gradient that is left.
+        """
+        _checks.not_negative("weight_decay", weight_decay)
+        θ = self.parameters if start is None else jnp.asarray(start)
+        if θ.shape[0] > DENSE_HESSIAN_LIMIT:
+            raise ValueError(
+                f"the network has {θ.shape[0]} parameters, but minimum() builds the Hessian and takes at most "
+                f"{DENSE_HESSIAN_LIMIT}. Train the network with an optimiser of your own."
+            )
+        decay = jnp.asarray(weight_decay, θ.dtype)
+        θ, left, scale = _newton(self, θ, decay, jnp.asarray(tolerance, θ.dtype), steps)
+        allowed = f"below {tolerance} × (1 + {scale})"
+        remedy = "Start nearer to a minimum (`start=`), allow more `steps` or a larger `tolerance`."
+        return _checks.require("|gradient| at the end of minimum()", (θ, left), left <= tolerance * (1 + scale),
+                               allowed=allowed, remedy=remedy)[0]  # fmt: skip
+
+    # --- where averages are taken -------------------------------------------------------------------------
+
+    def _has_population_loss(self) -> bool:
+        return isinstance(self.network, AbstractLinearMap) and self.example_loss is squared_error
+
+    def _finite(self, data: Data | None) -> AbstractFiniteData:
+        data = self.data if data is None else data
+        return data.sample(jax.random.key(0), POPULATION_SAMPLE) if isinstance(data, Teacher) else data
+
+
+@eqx.filter_jit
+def _newton(problem: Problem, θ: Vector, decay: Scalar, tolerance: Scalar, steps: int):
+    """Newton steps −|H|⁺ g with the absolute values of H's eigenvalues, halved until the loss falls.
+
+    Returns θ, |gradient| there and |gradient| at the start.
+    """
+    objective = lambda θ: problem.loss(θ) + decay * jnp.sum(θ**2) / 2
+    gradient = jax.grad(objective)
+    first = jnp.linalg.norm(gradient(θ))
+
+    def step(carry):
+        θ, _, k = carry
+        g = gradient(θ)
+        values, vectors = jnp.linalg.eigh(jax.jacfwd(gradient)(θ))
+        cut = θ.shape[0] * jnp.finfo(θ.dtype).eps * jnp.abs(values).max()
+        inverse = jnp.where(jnp.abs(values) > cut, 1 / jnp.abs(values), 0)
+        Δ = -(vectors @ (inverse * (vectors.T @ g)))
+        before, margin = objective(θ), 10 * jnp.finfo(θ.dtype).eps
+        worse = lambda r: (objective(θ + r * Δ) > before + margin * (1 + jnp.abs(before))) & (r > 1e-6)
+        r = jax.lax.while_loop(worse, lambda r: r / 2, jnp.ones((), θ.dtype))
+        θ = θ + r * Δ
+        return θ, jnp.linalg.norm(gradient(θ)), k + 1
+
+    unfinished = lambda carry: (carry[1] > tolerance * (1 + first) * 0.1) & (carry[2] < steps)
+    θ, left, _ = jax.lax.while_loop(unfinished, step, (θ, jnp.asarray(jnp.inf, θ.dtype), 0))
+    return θ, left, first

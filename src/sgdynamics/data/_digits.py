@@ -1,0 +1,47 @@
+"""The 1,797 handwritten digits (8 × 8 pixels) that scikit-learn ships, prepared for regression.
+
+Constant pixels are dropped; every other pixel is centred and scaled to variance 1/inputs, so that the
+trace of the Hessian (1/P) Σ x xᵀ is 1, as for the teacher-student data of Gross, Raulf and Räth.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from sgdynamics.data._dataset import Dataset
+
+
+def digits(target: Literal["parity", "value", "class"] = "parity") -> Dataset:
+    """Handwritten digits with a centred target.
+
+    - "parity": +1 for odd and −1 for even digits, minus the mean; y [samples]
+    - "value": the digit itself, minus the mean; y [samples]
+    - "class": the digit as a one-hot vector, minus the mean; y [samples, 10]
+
+    Needs scikit-learn (`pip install "sgdynamics[data]"`); the images come with it, nothing is downloaded.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError('digits() needs scikit-learn: pip install "sgdynamics[data]"') from error
+    images, labels = load_digits(return_X_y=True)
+    return Dataset(_standardised(images), jnp.asarray(_target(labels, target)))
+
+
+def _standardised(images: np.ndarray):
+    varying = images[:, images.std(axis=0) > 0]
+    x = (varying - varying.mean(axis=0)) / varying.std(axis=0)
+    return jnp.asarray(x / np.sqrt(x.shape[1]))
+
+
+def _target(labels: np.ndarray, target: str) -> np.ndarray:
+    targets = {
+        "parity": lambda: 2.0 * (labels % 2) - 1.0,
+        "value": lambda: labels.astype(float),
+        "class": lambda: np.eye(10)[labels],
+    }
+    if target not in targets:
+        raise ValueError(f"target = {target!r}, but it must be one of {', '.join(map(repr, targets))}.")
+    y = targets[target]()
+    return y - y.mean(axis=0)

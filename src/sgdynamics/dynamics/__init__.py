@@ -1,0 +1,13 @@
+"""Discrete and continuous dynamics. The only place that knows diffrax."""
+
+from sgdynamics.dynamics._brownian import StepBrownianPath as StepBrownianPath
+from sgdynamics.dynamics._descent import SGD as SGD
+from sgdynamics.dynamics._descent import Descent as Descent
+from sgdynamics.dynamics._interface import AbstractDynamics as AbstractDynamics
+from sgdynamics.dynamics._interface import State as State
+from sgdynamics.dynamics._ito import AbstractItoProcess as AbstractItoProcess
+from sgdynamics.dynamics._ito import ItoProcess as ItoProcess
+from sgdynamics.dynamics._ito import Langevin as Langevin
+from sgdynamics.dynamics._linear import LinearProcess as LinearProcess
+from sgdynamics.dynamics._operator import DiffusionOperator as DiffusionOperator
+from sgdynamics.dynamics._solve import solve as solve
