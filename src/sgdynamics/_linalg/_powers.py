@@ -15,7 +15,7 @@ Affine = tuple[Square, Square | None]  # (F, Q): M ↦ F M Fᵀ + Q; Q = None wh
 def double(later: Affine, earlier: Affine) -> Affine:
     """The map `earlier` followed by `later`."""
     (F, Q), (E, P) = later, earlier
-    return F @ E, None if Q is None else Q + F @ P @ F.T
+    return F @ E, None if Q is None or P is None else Q + F @ P @ F.T
 
 
 def over(f: Callable, values: Array):

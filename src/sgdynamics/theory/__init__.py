@@ -1,0 +1,9 @@
+"""Exact theory: pure functions of arrays that know nothing of problems, dynamics or simulations.
+
+Two linear pillars, `ou` (continuous) and `recursion` (discrete), and the formulas of the papers above them.
+Everything is in 64-bit floats, takes NumPy arrays and Python scalars, and is differentiable in both modes.
+"""
+
+from sgdynamics.theory import ou as ou
+from sgdynamics.theory import recursion as recursion
+from sgdynamics.theory import regression as regression

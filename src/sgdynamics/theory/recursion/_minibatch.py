@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Real
 
-from sgdynamics import _checks
+from sgdynamics import _checks, _linalg
 from sgdynamics._types import Matrix, RealScalar, Scalar, Vector
 from sgdynamics.theory.recursion._mode_pairs import (
     ModePairs,
@@ -74,18 +74,9 @@ def scatter(x: Examples, weights: Float[Array, " samples"]) -> Matrix:
 
 @jax.jit
 def linear_model(x: Examples, y: Float[Array, " samples"], weight_decay: Scalar) -> LinearModel:
-    """μ = w* − λ (K + Π)⁻¹ w*, w* of minimum norm, Π the projector onto the null space of H.
-
-    Equal to K⁻¹ b, but exact and differentiable also at λ = 0 with a singular or ill-conditioned H.
-    """
-    inverse = jnp.linalg.pinv(x)
-    minimum = inverse @ y
-    one = jnp.eye(x.shape[1])
+    mean = _linalg.least_squares(x, y, weight_decay)
     hessian = x.T @ x / len(x)
-    curvature = hessian + weight_decay * one
-    scale = jax.lax.stop_gradient(jnp.trace(hessian))
-    regular = curvature + scale * (one - inverse @ x)
-    mean = minimum - weight_decay * jnp.linalg.solve(regular, minimum)
+    curvature = hessian + weight_decay * jnp.eye(x.shape[1])
     # not xᵀr/P, whose rounding at λ = 0 would be all there is
     return LinearModel(x, hessian, curvature, mean, x @ mean - y, -weight_decay * mean)
 
