@@ -4,10 +4,22 @@
 """
 
 from sgdynamics import data as data
+from sgdynamics import dynamics as dynamics
+from sgdynamics import ensemble as ensemble
 from sgdynamics import networks as networks
 from sgdynamics import noise as noise
 from sgdynamics import samplers as samplers
+from sgdynamics import statistics as statistics
 from sgdynamics import theory as theory
 from sgdynamics._problem import Problem as Problem
 from sgdynamics._problem import cross_entropy as cross_entropy
 from sgdynamics._problem import squared_error as squared_error
+from sgdynamics.dynamics import SGD as SGD
+from sgdynamics.dynamics import Descent as Descent
+from sgdynamics.dynamics import ItoProcess as ItoProcess
+from sgdynamics.dynamics import Langevin as Langevin
+from sgdynamics.dynamics import LinearProcess as LinearProcess
+from sgdynamics.dynamics import State as State
+from sgdynamics.dynamics import solve as solve
+from sgdynamics.ensemble import Ensemble as Ensemble
+from sgdynamics.ensemble import simulate as simulate

@@ -5,6 +5,7 @@ from sgdynamics.dynamics._descent import SGD as SGD
 from sgdynamics.dynamics._descent import Descent as Descent
 from sgdynamics.dynamics._interface import AbstractDynamics as AbstractDynamics
 from sgdynamics.dynamics._interface import State as State
+from sgdynamics.dynamics._interface import at_step as at_step
 from sgdynamics.dynamics._ito import AbstractItoProcess as AbstractItoProcess
 from sgdynamics.dynamics._ito import ItoProcess as ItoProcess
 from sgdynamics.dynamics._ito import Langevin as Langevin

@@ -1,0 +1,12 @@
+"""The replicas' loop: a pure core, batched kernels, and the driver."""
+
+from sgdynamics.ensemble._core import Replicas as Replicas
+from sgdynamics.ensemble._core import advance as advance
+from sgdynamics.ensemble._core import evolve as evolve
+from sgdynamics.ensemble._core import reference_kernel as reference_kernel
+from sgdynamics.ensemble._core import replicate as replicate
+from sgdynamics.ensemble._kernels import choose as choose
+from sgdynamics.ensemble._regression import RegressionKernel as RegressionKernel
+from sgdynamics.ensemble._simulate import Ensemble as Ensemble
+from sgdynamics.ensemble._simulate import cast as cast
+from sgdynamics.ensemble._simulate import simulate as simulate

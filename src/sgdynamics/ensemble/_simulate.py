@@ -1,0 +1,307 @@
+"""The host's side of a run: where replicas start, chunk after chunk of the pure core, progress, warnings."""
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PyTree
+
+from sgdynamics import _checks
+from sgdynamics._types import PRNGKey
+from sgdynamics.dynamics import AbstractDynamics, State
+from sgdynamics.ensemble import _kernels
+from sgdynamics.ensemble._core import Kernel, Replicas, Sums, advance, evolve, is_statistic, replicate
+from sgdynamics.statistics import AbstractStatistic, Groups, Records
+
+CHUNK_SECONDS = 0.5
+
+
+class Ensemble(eqx.Module):
+    """What a run leaves.
+
+    - estimates: in the structure of the statistics that were asked for; each has `.value` and `.standard_error`
+    - state: the replicas' last `State`, leading axis replicas; `simulate(initial=...)` takes it
+    - alive: [replicas], false for replicas that diverged
+    - provenance: how the run was made, as plain values that JSON can hold
+    """
+
+    estimates: PyTree
+    state: State
+    alive: Bool[Array, " replicas"]
+    provenance: dict[str, Any] = eqx.field(static=True)
+
+    @property
+    def diverged(self) -> int:
+        """The number of replicas that diverged."""
+        return int(jnp.sum(~self.alive))
+
+
+def simulate(
+    dynamics: AbstractDynamics,
+    statistics: PyTree[AbstractStatistic],
+    *,
+    replicas: int,
+    steps: int,
+    key: PRNGKey,
+    burn_in: int = 0,
+    every: int = 1,
+    initial: Any = None,
+    dtype: Any = None,
+    groups: int = 32,
+    kernel: Kernel | None = None,
+    progress: bool | Callable[[int], None] = False,
+) -> Ensemble:
+    """Runs independent replicas of a dynamics, and gathers statistics on the way.
+
+    Arguments
+    - statistics: one of `sgdynamics.statistics`, or a tree (list, dict, …) of them.
+    - replicas: how many; replica r draws from `key` folded by r, whatever else runs beside it.
+    - burn_in, steps, every: `burn_in` steps that are not recorded, then `steps` steps with a record after
+      every `every`-th. Steps count learning rates, also of a stochastic differential equation.
+    - initial: where replicas start: θ [parameters] or [replicas, parameters], a `State` (of one replica or of
+      all), a `Prediction` (a draw from its law for each replica), a callable key -> θ, or None: the dynamics' own.
+    - dtype: float32 unless told; data, hyperparameters and θ are cast on entry.
+    - groups: of replicas, between which errors are measured.
+    - kernel: the form of the loop; None: chosen by cost (`ensemble.choose`).
+    - progress: True for a bar, or a callable that is told how many steps were just done.
+
+    A replica that diverges (non-finite, or too large for its fourth power to be summed) is counted out, reported
+    and never averaged in. Memory does not depend on `steps`; a new learning rate, `steps` or `every` compiles
+    nothing anew. Raises `ValueError` for bad arguments, before anything runs.
+    """
+    replicas, steps = _checks.count("replicas", replicas), _checks.count("steps", steps)
+    burn_in, every = _checks.count("burn_in", burn_in, least=0), _checks.count("every", every)
+    groups = _checks.count("groups", groups)
+    if every > steps:
+        raise ValueError(f"every = {every}, but it must be at most steps = {steps}, or nothing is recorded.")
+    dtype = jnp.dtype(jnp.float32 if dtype is None else dtype)
+    kernel = _kernels.choose(dynamics, every=every, dtype=dtype) if kernel is None else kernel
+    start_key, run_key = jax.random.split(key)
+    positions, velocities = _starts(dynamics, initial, replicas, start_key)
+    provenance = _provenance(dynamics, initial, kernel, dtype, replicas, steps, burn_in, every, groups, key)
+    dynamics, statistics, kernel, positions, velocities = cast(
+        (dynamics, statistics, kernel, positions, velocities), dtype
+    )
+    run = Run(dynamics, statistics, kernel, replicas, steps, burn_in, every, groups)
+    started = time.perf_counter()
+    with _reporter(progress, burn_in + steps) as report:
+        ensemble, sums = run(positions, velocities, run_key, report)
+    provenance["seconds"] = time.perf_counter() - started
+    return _conclude(statistics, ensemble, sums, provenance)
+
+
+class Run:
+    """The plan of a run and its compiled pieces, called chunk by chunk."""
+
+    def __init__(self, dynamics, statistics, kernel, replicas, steps, burn_in, every, groups):
+        self.dynamics, self.statistics, self.kernel = dynamics, statistics, kernel
+        self.burn_in, self.every, self.records, self.rest = burn_in, every, steps // every, steps % every
+        self.groups = Groups(replicas, groups)
+        for leaf in jax.tree.leaves(statistics, is_leaf=is_statistic):
+            if not is_statistic(leaf):
+                raise ValueError(f"statistics holds {leaf!r}, but every leaf must be one of sgdynamics.statistics.")
+
+    def __call__(self, positions, velocities, key, report) -> tuple[Replicas, Sums]:
+        replicas = _replicate(self.dynamics, positions, velocities, key)
+        self._check(replicas)
+
+        def burn(replicas, start, length):
+            return _advance(self.dynamics, replicas, length, self.kernel)
+
+        def record(carry, start, length):
+            return _evolve(self.dynamics, self.statistics, *carry, start, length, _int(self.every), self.kernel)
+
+        replicas = _chunked(burn, replicas, self.burn_in, report, 1, alive=lambda replicas: replicas.alive)
+        sums = _open(self.statistics, replicas, self.groups, _int(self.records), self.every)
+        carry = _chunked(record, (replicas, sums), self.records, report, self.every, alive=lambda c: c[0].alive)
+        replicas, sums = carry
+        return _chunked(burn, replicas, self.rest, report, 1, alive=lambda r: r.alive), sums
+
+    def _check(self, replicas: Replicas) -> None:
+        """The statistics' own checks of sizes, lags and steps, before anything runs."""
+        opened = lambda replicas: _open(self.statistics, replicas, self.groups, self.records, self.every)
+        eqx.filter_eval_shape(opened, replicas)
+
+
+@eqx.filter_jit
+def _replicate(dynamics, positions, velocities, key):
+    return replicate(dynamics, positions, velocities, key)
+
+
+@eqx.filter_jit
+def _advance(dynamics, replicas, steps, kernel):
+    return advance(dynamics, replicas, steps, kernel)
+
+
+@eqx.filter_jit
+def _open(statistics, replicas, groups, records, every):
+    records = Records(records, every)
+    one = lambda statistic: statistic.init(replicas.states, replicas.alive, groups, records)
+    return jax.tree.map(one, statistics, is_leaf=is_statistic)
+
+
+@eqx.filter_jit
+def _evolve(dynamics, statistics, replicas, sums, first_record, records, every, kernel):
+    return evolve(dynamics, statistics, replicas, sums, first_record=first_record, records=records, every=every,
+                  kernel=kernel)  # fmt: skip
+
+
+def _chunked(piece: Callable, carry: Any, total: int, report, weight: int, alive: Callable) -> Any:
+    """`piece(carry, start, length)` until `total` is done, in chunks of about half a second.
+
+    Lengths are traced, so that all chunks share one program; how a run is cut changes nothing. Where no replica
+    is left alive the rest is not computed.
+    """
+    done, length = 0, 1
+    while done < total:
+        length = min(length, total - done)
+        started = time.perf_counter()
+        carry = jax.block_until_ready(piece(carry, _int(done), _int(length)))
+        seconds = time.perf_counter() - started
+        done += length
+        report(length * weight)
+        if not bool(jnp.any(alive(carry))):
+            return carry
+        length = max(1, int(length * min(8.0, CHUNK_SECONDS / max(seconds, 1e-4))))
+    return carry
+
+
+def _int(value: int) -> Array:
+    return jnp.asarray(value, jnp.int32)
+
+
+def cast(tree: PyTree, dtype) -> PyTree:
+    """The tree with its floating-point arrays in another precision."""
+    inexact = lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x
+    return jax.tree.map(inexact, tree)
+
+
+# --- where replicas start -------------------------------------------------------------------------------------
+
+
+def _starts(
+    dynamics: AbstractDynamics, initial: Any, replicas: int, key: PRNGKey
+) -> tuple[Float[Array, "replicas parameters"], Float[Array, "replicas parameters"] | None]:
+    """Positions, and velocities where `initial` has them."""
+    draw = getattr(initial, "draw", initial if callable(initial) else None)
+    if initial is None:
+        initial = dynamics.initial_position()
+    elif draw is not None:
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(replicas, dtype=jnp.uint32))
+        initial = eqx.filter_vmap(draw)(keys)
+    position, velocity = (initial.position, initial.velocity) if _is_state(initial) else (initial, None)
+    parameters = dynamics.initial_position().shape[0]
+    velocity = None if velocity is None else _per_replica("velocity", velocity, replicas, parameters)
+    return _per_replica("position", position, replicas, parameters), velocity
+
+
+def _is_state(initial: Any) -> bool:
+    return hasattr(initial, "position") and hasattr(initial, "velocity")
+
+
+def _per_replica(what: str, x: Any, replicas: int, parameters: int) -> Float[Array, "replicas parameters"]:
+    x = jnp.asarray(x)
+    if x.shape not in ((parameters,), (replicas, parameters)):
+        raise ValueError(
+            f"initial has a {what} of shape {x.shape}, but it must be [parameters] = {(parameters,)} or "
+            f"[replicas, parameters] = {(replicas, parameters)}."
+        )
+    return jnp.broadcast_to(x, (replicas, parameters))
+
+
+# --- what a run leaves ----------------------------------------------------------------------------------------
+
+
+def _conclude(statistics, replicas: Replicas, sums: Sums, provenance: dict[str, Any]) -> Ensemble:
+    diverged = int(jnp.sum(~replicas.alive))
+    provenance |= {"diverged": diverged, "steps_done": int(replicas.step)}
+    if diverged:
+        warnings.warn(
+            f"{diverged} of {replicas.alive.size} replicas diverged. They are not averaged in, and groups in which "
+            "one diverged after the first record are left out. Lower the learning rate, or start nearer.",
+            stacklevel=3,
+        )
+    finalise = lambda statistic, sums: statistic.finalise(sums)
+    estimates = jax.tree.map(finalise, statistics, sums, is_leaf=is_statistic)
+    return Ensemble(estimates, replicas.states, replicas.alive, provenance)
+
+
+def _provenance(dynamics, initial, kernel, dtype, replicas, steps, burn_in, every, groups, key) -> dict[str, Any]:
+    """How the run is made, in plain values."""
+    device = jax.devices()[0]
+    return {
+        "dynamics": type(dynamics).__name__,
+        "hyperparameters": _hyperparameters(dynamics),
+        "replicas": replicas,
+        "steps": steps,
+        "burn_in": burn_in,
+        "every": every,
+        "groups": min(groups, replicas),
+        "dtype": dtype.name,
+        "kernel": _kernels.name(kernel),
+        "initial": _describe(initial),
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "burn_in_time": _elapsed(dynamics, burn_in),
+        "device": device.device_kind,
+        "platform": device.platform,
+    }
+
+
+def _hyperparameters(dynamics: AbstractDynamics) -> dict[str, Any]:
+    """The scalars that a dynamics is made with; schedules by name."""
+    fields = {name: getattr(dynamics, name) for name in dynamics.__dataclass_fields__}
+    plain = {name: value for name, value in fields.items() if isinstance(value, int | float | str | bool)}
+    scalars = {name: float(x) for name, x in fields.items() if eqx.is_inexact_array(x) and x.shape == ()}
+    schedules = {
+        name: repr(fields[name]) for name in ("learning_rate", "momentum", "weight_decay") if callable(fields.get(name))
+    }
+    return plain | scalars | schedules | _sampler(fields.get("sampler"))
+
+
+def _sampler(sampler: Any) -> dict[str, Any]:
+    if sampler is None:
+        return {}
+    return {"sampler": type(sampler).__name__, "batch_size": getattr(sampler, "batch_size", None)}
+
+
+def _describe(initial: Any) -> str:
+    if initial is None:
+        return "parameters"
+    if hasattr(initial, "draw"):
+        return "law"
+    if _is_state(initial):
+        return "state"
+    return "callable" if callable(initial) else "position"
+
+
+def _elapsed(dynamics: AbstractDynamics, steps: int) -> float:
+    """Time t that passes in the first `steps` steps, Σ of the learning rates."""
+    if callable(getattr(dynamics, "learning_rate", None)):
+        return float(sum(dynamics.time_step(jnp.asarray(k)) for k in range(steps)))
+    return steps * float(dynamics.time_step(jnp.asarray(0)))
+
+
+class _reporter:
+    """What `report(steps)` does with progress: a bar, the caller's function, or nothing."""
+
+    def __init__(self, progress: bool | Callable[[int], None], total: int):
+        self.bar = _bar(total) if progress is True else None
+        self.report = self.bar.update if self.bar else progress if callable(progress) else lambda steps: None
+
+    def __enter__(self) -> Callable[[int], Any]:
+        return self.report
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.close()
+
+
+def _bar(total: int):
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="step", desc="simulate")
