@@ -12,6 +12,7 @@ from sgdynamics.theory.recursion import (
     LangevinMoments,
     LinearRecursion,
     MinibatchMoments,
+    _mode_pairs,
     largest_stable_learning_rate,
 )
 
@@ -85,8 +86,8 @@ def test_recursion_derivatives():
         return jnp.concatenate([x.ravel() for x in parts])
 
     slow = (quantities(1 + 1e-5) - quantities(1 - 1e-5)) / 2e-5
-    for jacobian in (jax.jacfwd, jax.jacrev):
-        np.testing.assert_allclose(jax.jit(jacobian(quantities))(1.0), slow, rtol=1e-6, atol=1e-8)
+    for slope in jax.jit(lambda s: (jax.jacfwd(quantities)(s), jax.jacrev(quantities)(s)))(1.0):
+        np.testing.assert_allclose(slope, slow, rtol=1e-6, atol=1e-8)
 
 
 def test_bad_recursion():
@@ -182,7 +183,7 @@ def dense_map(moments):
 
 
 @pytest.mark.parametrize("settings", CASES)
-@pytest.mark.parametrize("samples", [4, 12])
+@pytest.mark.parametrize("samples", [8])
 def test_stationary_covariance_against_a_dense_solve(settings, samples):
     moments = MinibatchMoments(*data(samples, 3), learning_rate=0.1, sampling_factor=0.4, **settings)
     linear, constant = dense_map(moments)
@@ -207,27 +208,25 @@ def test_noise_at_the_mean():
 
 
 def test_matrix_free_equals_dense(monkeypatch):
-    from sgdynamics.theory.recursion import _mode_pairs
-
-    x, y = data(40, 6)
     settings = dict(learning_rate=0.05, sampling_factor=0.5, momentum=0.5, weight_decay=0.1)
-    dense = MinibatchMoments(x, y, **settings)
-    expected, criticality = dense.stationary_covariance(), dense.criticality()
-    gradient = jax.grad(lambda x: jnp.sum(MinibatchMoments(x, y, **settings).weight_covariance()))(x)
-    jax.clear_caches()
+    settings = {name: jnp.asarray(value) for name, value in settings.items()}
+    pairs, stable = _mode_pairs.discrete_pairs(jnp.asarray(data(40, 6)[0]), **settings)
+    assert pairs.is_small() and stable
+    A, B = pairs.dense_coupling(), jnp.asarray(normal(8, 12, 12))
+    np.testing.assert_allclose(A, A.T, atol=1e-17)
+    np.testing.assert_allclose(A @ jnp.ones(40), pairs.coupling(jnp.ones(40)), rtol=1e-12)
+    dense = pairs.criticality(), pairs.solve(B), pairs.adjoint().solve(B)
     monkeypatch.setattr(_mode_pairs, "DENSE_WORK", 0)
-    free = MinibatchMoments(x, y, **settings)
-    assert relative(free.stationary_covariance() - expected, expected) < 1e-11
-    np.testing.assert_allclose(free.criticality(), criticality, rtol=1e-9)
-    again = jax.grad(lambda x: jnp.sum(MinibatchMoments(x, y, **settings).weight_covariance()))(x)
-    np.testing.assert_allclose(again, gradient, rtol=1e-8, atol=1e-12)
-    jax.clear_caches()
+    assert not pairs.is_small()
+    free = pairs.criticality(), pairs.solve(B), pairs.adjoint().solve(B)
+    for one, other in zip(free, dense, strict=True):
+        assert relative(one - other, other) < 1e-11
 
 
 def test_stability_against_the_spectral_radius():
-    """The criterion in P unknowns against all eigenvalues of the dense map, 150 random problems."""
+    """The criterion in P unknowns against all eigenvalues of the dense map, 90 random problems."""
     rng, seen = np.random.default_rng(0), {True: 0, False: 0}
-    for trial in range(150):
+    for trial in range(90):
         samples, inputs = [(3, 2), (6, 2), (2, 3)][trial % 3]
         x, y = data(samples, inputs, seed=trial % 10)
         momentum, weight_decay = [(0.0, 0.0), (0.8, 0.0), (0.5, 0.7), (0.0, 0.5), (0.95, 0.01)][trial % 5]
@@ -244,7 +243,7 @@ def test_stability_against_the_spectral_radius():
         radius = np.max(radius[np.abs(radius - 1) > 1e-9])  # directions no example sees have eigenvalue 1
         assert bool(moments.is_stable()) == bool(radius < 1), (trial, radius, moments.criticality())
         seen[bool(radius < 1)] += 1
-    assert min(seen.values()) > 30
+    assert min(seen.values()) > 20
 
 
 @pytest.mark.parametrize("settings", CASES)
@@ -277,7 +276,7 @@ def test_largest_stable_learning_rate_of_the_sde():
 
 def test_after_converges_to_the_stationary_law():
     moments = MinibatchMoments(
-        *data(10, 2), learning_rate=0.2, sampling_factor=0.5, momentum=0.5, weight_decay=0.1
+        *data(6, 2), learning_rate=0.2, sampling_factor=0.5, momentum=0.5, weight_decay=0.1
     )
     mean, second = moments.after(2000, np.ones(4), np.ones((4, 4)))
     np.testing.assert_allclose(mean, 0, atol=1e-12)
@@ -312,32 +311,19 @@ def orthogonal_data():
 def test_derivatives_at_a_degenerate_hessian(cls):
     x, y = orthogonal_data()
     np.testing.assert_allclose(x.T @ x / 6, np.eye(3) / 2)
-    directions = normal(5, 6, 3), normal(6, 6)
-    extra = dict(momentum=0.6) if cls is MinibatchMoments else {}
+    names = ["learning_rate", "sampling_factor", "weight_decay"]
+    names += ["momentum"] if cls is MinibatchMoments else []
+    start = jnp.concatenate([x.ravel(), y, jnp.array([0.2, 0.3, 0.1, 0.6][: len(names)])])
 
-    def covariance(h):
-        s = 1 + h
-        more = {name: value * s for name, value in extra.items()}
-        return cls(
-            x + h * directions[0],
-            y + h * directions[1],
-            learning_rate=0.2 * s,
-            sampling_factor=0.3 * s,
-            weight_decay=0.1 * s,
-            **more,
-        ).stationary_covariance()
+    def covariance(packed):
+        settings = dict(zip(names, packed[24:], strict=True))
+        return cls(packed[:18].reshape(6, 3), packed[18:24], **settings).stationary_covariance()
 
-    slow = (covariance(1e-5) - covariance(-1e-5)) / 2e-5
-    for jacobian in (jax.jacfwd, jax.jacrev):
-        np.testing.assert_allclose(jax.jit(jacobian(covariance))(0.0), slow, rtol=1e-6, atol=1e-8)
-
-    def of_data(x, y):
-        return cls(x, y, learning_rate=0.2, sampling_factor=0.3, **extra).stationary_covariance()
-
-    forward, reverse = (j(of_data, (0, 1))(x, y) for j in (jax.jacfwd, jax.jacrev))
-    for one, other in zip(forward, reverse, strict=True):
-        assert np.all(np.isfinite(one))
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+    forward, reverse = jax.jit(lambda p: (jax.jacfwd(covariance)(p), jax.jacrev(covariance)(p)))(start)
+    np.testing.assert_allclose(forward, reverse, rtol=1e-9, atol=1e-12)
+    direction = normal(5, *start.shape)
+    slow = (covariance(start + 1e-5 * direction) - covariance(start - 1e-5 * direction)) / 2e-5
+    np.testing.assert_allclose(forward @ direction, slow, rtol=1e-6, atol=1e-7)
 
 
 def test_learning_rates_in_parallel():
