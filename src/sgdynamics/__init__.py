@@ -23,3 +23,7 @@ from sgdynamics.dynamics import State as State
 from sgdynamics.dynamics import solve as solve
 from sgdynamics.ensemble import Ensemble as Ensemble
 from sgdynamics.ensemble import simulate as simulate
+from sgdynamics._compare import Comparison as Comparison
+from sgdynamics._compare import compare as compare
+from sgdynamics._predict import Prediction as Prediction
+from sgdynamics._predict import predict as predict

@@ -174,4 +174,4 @@ def _root(covariance, inputs) -> Real[Array, "inputs inputs"]:
     values, vectors = jnp.linalg.eigh(covariance)
     small = -1e-10 * jnp.abs(values).max()
     _checks.require("input_covariance", covariance, values >= small, allowed="positive semidefinite")
-    return vectors * jnp.sqrt(jnp.maximum(values, 0)) @ vectors.T
+    return (vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]) @ vectors.T

@@ -1,0 +1,256 @@
+"""Estimates against predictions, with as many tests as are made accounted for.
+
+A mean is tested along the expected eigenvectors of the covariance; a covariance by its variances along the
+*expected* eigenvectors, which are linear in it and unbiased (the ordered eigenvalues of a sampled covariance are
+biased: with 4,096 replicas and 100 modes by up to 5 standard errors). With G groups of replicas every direction
+has a Student t of G − 1 degrees of freedom; Bonferroni corrects for their number.
+
+The whole matrix, off-diagonal entries included, is tested by the norm of Λ^{−½} Uᵀ (measured − expected) U Λ^{−½}
+against the same norm with the signs of the groups' deviations D_g flipped at random: if the expectation is right
+the D_g scatter symmetrically about 0. With the Gram matrix K_gh = ⟨D_g, D_h⟩ a flip s costs sᵀ K s.
+
+`level` is the probability of a false alarm of the whole comparison.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+from scipy import stats
+
+from sgdynamics._predict import Prediction
+from sgdynamics.ensemble import Ensemble
+from sgdynamics.statistics import Estimate, format_with_error
+
+# after this many relaxation times of the slowest mode a cold start has decayed to 0.7 %, its square to 5e-5
+RELAXATION_TIMES = 5.0
+
+
+@dataclass(frozen=True)
+class Test:
+    """One family of comparisons: measured, standard_error and expected have the same shape; `t` is their
+    difference in standard errors, `p_value` that of the family, corrected for its size."""
+
+    quantity: str
+    how: str
+    measured: np.ndarray
+    standard_error: np.ndarray
+    expected: np.ndarray
+    t: np.ndarray
+    p_value: float
+
+    def row(self) -> tuple[str, ...]:
+        """quantity, how, worst measured ± error, expected there, t, p: as printed."""
+        worst = np.unravel_index(np.argmax(np.abs(self.t)), self.t.shape)
+        measured = format_with_error(self.measured[worst], self.standard_error[worst])
+        cells = (self.quantity, self.how, measured, f"{self.expected[worst]:.6g}")
+        return (*cells, f"{self.t[worst]:+.2f}", f"{self.p_value:.2g}")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of `compare`: `verdict` is "agrees", "differs" or "undecided"; `print` shows a table."""
+
+    tests: tuple[Test, ...]
+    level: float
+    relaxed: bool = True
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def p_value(self) -> float:
+        """Of the whole comparison, corrected for the number of tests."""
+        return min(1.0, len(self.tests) * min(test.p_value for test in self.tests))
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing speaks against the expectation at this level."""
+        return self.p_value >= self.level
+
+    @property
+    def verdict(self) -> str:
+        if self.agrees:
+            return "agrees"
+        return "differs" if self.relaxed else "undecided"
+
+    def __str__(self) -> str:
+        header = ("quantity", "test", "measured (worst)", "expected", "t", "p")
+        rows = [header, *(test.row() for test in self.tests)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        summary = f"{self.verdict}: p = {self.p_value:.2g} of {len(self.tests)} tests, level {self.level:g}"
+        return "\n".join([*lines, summary, *self.notes])
+
+
+def compare(measured: Any, expected: Any, *, level: float = 1e-3) -> Comparison:
+    """Whether a measurement agrees with an expectation, within its errors.
+
+    Arguments
+    - measured: an `Ensemble`, an `Estimate`, or a tree of them.
+    - expected: a `Prediction`, an array of the estimate's shape, or a tree of those in the structure of the
+      estimates. Of a Prediction, "mean", "covariance", "variance" and "autocovariance" of position or velocity are
+      known; other estimates are named in the notes and not tested.
+    - level: the probability of a false alarm.
+
+    A run that started elsewhere than in its law, and had less than 5 relaxation times of the slowest mode to
+    forget it, is reported as such: where it then differs, the verdict is "undecided".
+    Raises `ValueError` where shapes do not fit, or nothing can be compared.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level}, but it must be between 0 and 1.")
+    estimates = measured.estimates if isinstance(measured, Ensemble) else measured
+    pairs, notes = _paired(estimates, expected)
+    tests = tuple(test for name, estimate, value in pairs for test in _tests(name, estimate, value, level, len(pairs)))
+    if not tests:
+        raise ValueError("; ".join(notes) or "measured holds no estimate.")
+    relaxed, more = _relaxation(measured, expected)
+    return Comparison(tests, level, relaxed, tuple(notes + more))
+
+
+# --- what is compared with what -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """An expected covariance (or autocovariance) and the orthonormal directions along which it is tested."""
+
+    value: np.ndarray
+    directions: np.ndarray
+
+
+def _is_estimate(x: Any) -> bool:
+    return hasattr(x, "standard_error") and hasattr(x, "value")
+
+
+def _paired(estimates: PyTree, expected: Any) -> tuple[list[tuple[str, Estimate, Any]], list[str]]:
+    """(name, estimate, what is expected of it), and notes on those of which nothing is."""
+    leaves = jax.tree_util.tree_leaves_with_path(estimates, is_leaf=_is_estimate)
+    if not leaves or not all(_is_estimate(estimate) for _, estimate in leaves):
+        raise ValueError("measured holds something that is no estimate. Give an Ensemble, or its estimates.")
+    named = [(_name(path, estimate), estimate) for path, estimate in leaves]
+    if not isinstance(expected, Prediction):
+        values = jax.tree.leaves(expected)
+        if len(values) != len(named):
+            raise ValueError(f"expected holds {len(values)} arrays, but measured holds {len(named)} estimates.")
+        return [(name, e, _fitting(name, e, v)) for (name, e), v in zip(named, values, strict=True)], []
+    pairs = [(name, estimate, _of_prediction(estimate, expected)) for name, estimate in named]
+    unknown = [name for name, _, value in pairs if value is None]
+    notes = [f"not compared: {name} (a Prediction says nothing of it; give an array)" for name in unknown]
+    known = [(name, e, _fitting(name, e, value)) for name, e, value in pairs if value is not None]
+    return known, notes
+
+
+def _name(path: tuple, estimate: Any) -> str:
+    quantity = getattr(estimate, "quantity", type(estimate).__name__)
+    of = getattr(estimate, "of", None)
+    return jax.tree_util.keystr(path) + (" " if path else "") + quantity + (f" of {of}" if of else "")
+
+
+def _of_prediction(estimate: Any, prediction: Prediction) -> Any:
+    quantity, of = getattr(estimate, "quantity", None), getattr(estimate, "of", None)
+    velocity = of == "velocity"
+    if of not in (None, "position", "velocity") or (velocity and prediction.phase_covariance is None):
+        return None
+    covariance = np.asarray(prediction.velocity_covariance if velocity else prediction.covariance)
+    directions = np.linalg.eigh(covariance)[1]
+    if quantity == "mean":
+        mean = np.zeros(len(covariance)) if velocity else np.asarray(prediction.mean)
+        return _Matrix(mean, directions)
+    if quantity == "variance":
+        return np.diag(covariance)
+    if quantity == "covariance":
+        return _Matrix(covariance, directions)
+    if quantity == "autocovariance" and not velocity:
+        return _Matrix(np.asarray(prediction.autocovariance(estimate.lags)), directions)
+    return None
+
+
+def _fitting(name: str, estimate: Any, expected: Any) -> Any:
+    """`expected`, with directions where it is a covariance; an error where its shape does not fit."""
+    value = np.asarray(expected.value if isinstance(expected, _Matrix) else expected, float)
+    if value.shape != estimate.value.shape:
+        twice = value.ndim and estimate.value.ndim and 2 * estimate.value.shape[-1] == value.shape[-1]
+        hint = " One is of θ, the other of (θ, v): compare the same quantity." if twice else ""
+        raise ValueError(f"expected has shape {value.shape}, but {name} has shape {estimate.value.shape}.{hint}")
+    if isinstance(expected, _Matrix):
+        return expected
+    if estimate.quantity == "covariance" and value.ndim == 2:
+        return _Matrix(value, np.linalg.eigh((value + value.T) / 2)[1])
+    return value
+
+
+# --- the tests ------------------------------------------------------------------------------------------------
+
+
+def _tests(name: str, estimate: Any, expected: Any, level: float, families: int) -> list[Test]:
+    if int(estimate.degrees_of_freedom) < 1:
+        raise ValueError(f"{name} has {int(estimate.degrees_of_freedom) + 1} usable group of replicas, but an error needs 2.")
+    if not isinstance(expected, _Matrix):
+        return [_students(name, "components", estimate, expected)]
+    U = jnp.asarray(expected.directions)
+    how = "expected directions"
+    if expected.value.ndim == 1:
+        return [_students(name, how, estimate.map(lambda x: U.T @ x), expected.directions.T @ expected.value)]
+    along = lambda C: jnp.einsum("ik,...ij,jk->...k", U, C, U)
+    directions = _students(name, how, estimate.map(along), np.asarray(along(jnp.asarray(expected.value))))
+    if expected.value.ndim > 2:
+        return [directions]
+    return [directions, _whole_matrix(name, estimate, expected, level / (2 * families))]
+
+
+def _students(name: str, how: str, estimate: Any, expected: np.ndarray) -> Test:
+    """Student's t for every entry; the smallest p, times the number of entries."""
+    value, error = np.asarray(estimate.value), np.asarray(estimate.standard_error)
+    # float32 sums agree with a float64 theory to rounding at best
+    error = np.hypot(error, np.finfo(np.float32).eps * np.abs(expected).max(initial=0))
+    t = np.divide(value - expected, error, out=np.zeros_like(value), where=(error > 0) | (value != expected))
+    p = 2 * stats.t.sf(np.abs(t), int(estimate.degrees_of_freedom))
+    return Test(name, how, value, error, np.broadcast_to(expected, value.shape), t, float(min(1, p.size * p.min())))
+
+
+def _whole_matrix(name: str, estimate: Any, expected: _Matrix, level: float) -> Test:
+    """The norm of the whitened difference, against sign flips of the groups' deviations."""
+    deviations, weights = _whitened_deviations(estimate, expected)
+    gram = deviations @ deviations.T * np.outer(weights, weights)
+    observed = gram.sum()
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(max(2_000, int(50 / level)), len(weights)))
+    flipped = np.einsum("fg,gh,fh->f", signs, gram, signs, optimize=True)
+    # counting the observed one keeps the level exact
+    p = (1 + np.sum(flipped >= observed * (1 - 1e-9))) / (1 + len(signs))
+    measured, null, scatter = np.sqrt(observed), np.sqrt(flipped).mean(), np.sqrt(flipped).std()
+    t = np.asarray((measured - null) / max(scatter, np.finfo(float).tiny))
+    return Test(name, "whole, sign flips", np.asarray(measured), np.asarray(scatter), np.asarray(null), t, float(p))
+
+
+def _whitened_deviations(estimate: Any, expected: _Matrix) -> tuple[np.ndarray, np.ndarray]:
+    usable = np.asarray(estimate.weights) > 0
+    U = expected.directions
+    λ = np.einsum("ik,ij,jk->k", U, expected.value, U)
+    kept = λ > λ.max() * 1e-12
+    root = U[:, kept] / np.sqrt(λ[kept])
+    difference = np.asarray(estimate.groups)[usable] - expected.value
+    whitened = np.einsum("ik,gij,jl->gkl", root, difference, root, optimize=True)
+    return whitened.reshape(len(whitened), -1), np.asarray(estimate.weights)[usable]
+
+
+# --- had the run time to relax? -------------------------------------------------------------------------------
+
+
+def _relaxation(measured: Any, expected: Any) -> tuple[bool, list[str]]:
+    if not (isinstance(measured, Ensemble) and isinstance(expected, Prediction)):
+        return True, []
+    if measured.provenance["initial"] == "law":
+        return True, []
+    rate = float(expected.slowest_rate)
+    times = measured.provenance["burn_in_time"] * rate
+    if times >= RELAXATION_TIMES:
+        return True, []
+    steps = "no number of" if rate == 0 else f"{int(np.ceil(RELAXATION_TIMES / (rate * float(expected.time_step)))):,}"
+    return False, [
+        f"burn_in is {times:.2g} relaxation times (burn_in · learning_rate · smallest rate) of the slowest mode, less "
+        f"than {RELAXATION_TIMES:g}: {steps} steps would do, or start from the law (initial=prediction)."
+    ]
+
+
