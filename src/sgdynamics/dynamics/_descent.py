@@ -8,6 +8,7 @@ decay. At β = 0 the first line is Gross, Raulf and Räth, Eq. (2.11).
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ class SGD(AbstractDynamics):
     does not fit the data.
     """
 
+    takes_velocity: ClassVar[bool] = True
     problem: Problem
     learning_rate: Hyperparameter
     sampler: AbstractSampler
@@ -76,6 +78,7 @@ class Descent(AbstractDynamics):
     time is counted in steps, and the velocity is θ_{k+1} − θ_k.
     """
 
+    takes_velocity: ClassVar[bool] = False
     problem: Problem
     transformation: optax.GradientTransformation
     sampler: AbstractSampler

@@ -29,7 +29,12 @@ class State(eqx.Module):
 
 
 class AbstractDynamics(eqx.Module):
-    """A discrete process, or a continuous one with its steps."""
+    """A discrete process, or a continuous one with its steps.
+
+    `takes_velocity`: whether a replica's start has a velocity of its own.
+    """
+
+    takes_velocity: eqx.AbstractClassVar[bool]
 
     @abstractmethod
     def initial_position(self) -> Vector:

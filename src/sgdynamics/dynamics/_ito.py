@@ -15,6 +15,7 @@ the differential equation. Double `substeps` until nothing changes.
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -37,6 +38,7 @@ from sgdynamics.samplers import AbstractSampler, as_sampler
 class AbstractItoProcess(AbstractDynamics):
     """dθ = drift dt + diffusion dW. Its steps are Euler-Maruyama's: `substeps` of them make one step."""
 
+    takes_velocity: ClassVar[bool] = False
     substeps: eqx.AbstractVar[int]
 
     @abstractmethod

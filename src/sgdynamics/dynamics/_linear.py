@@ -3,6 +3,8 @@
     dx = −A (x − m) dt + √N dW        ⇒        x(t + h) = m + e^{−Ah} (x(t) − m) + ξ,   cov ξ = ∫₀ʰ e^{−As} N e^{−Aᵀs} ds
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Real
@@ -22,6 +24,7 @@ class LinearProcess(AbstractDynamics):
     balance may be broken.
     """
 
+    takes_velocity: ClassVar[bool] = False
     decay: Matrix
     kick: Matrix
     mean: Vector

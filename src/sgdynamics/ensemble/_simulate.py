@@ -195,6 +195,8 @@ def _starts(
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(replicas, dtype=jnp.uint32))
         initial = eqx.filter_vmap(draw)(keys)
     position, velocity = (initial.position, initial.velocity) if _is_state(initial) else (initial, None)
+    if draw is not None and not dynamics.takes_velocity:
+        velocity = None  # of a law over (θ, v), a process without velocity takes θ
     parameters = dynamics.initial_position().shape[0]
     velocity = None if velocity is None else _per_replica("velocity", velocity, replicas, parameters)
     return _per_replica("position", position, replicas, parameters), velocity

@@ -8,6 +8,7 @@ imported below.
 from sgdynamics.experiments._claims import Claim as Claim
 from sgdynamics.experiments._claims import claims_table as claims_table
 from sgdynamics.experiments._claims import table as table
+from sgdynamics.experiments._demo import DEMO as DEMO
 from sgdynamics.experiments._progress import Bars as Bars
 from sgdynamics.experiments._progress import Progress as Progress
 from sgdynamics.experiments._progress import Silence as Silence

@@ -8,9 +8,10 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sgdynamics.plotting._demo import demo
 from sgdynamics.plotting._style import RC
 
-figures: dict[str, Callable[[xr.Dataset], Figure]] = {}
+figures: dict[str, Callable[[xr.Dataset], Figure]] = {"demo": demo}
 """The function that draws each figure, by name, from a result's data."""
 
 
