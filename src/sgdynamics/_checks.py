@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ def require(argument: str, value: T, ok: Any, *, allowed: str, remedy: str = "")
     """`value`, where every entry of `ok` is true; otherwise an error that names all there is to know."""
     remedy = f" {remedy}" if remedy else ""
     try:
-        passed = bool(jnp.all(jnp.asarray(ok)))
+        passed = ok if isinstance(ok, bool) else bool(jnp.all(jnp.asarray(ok)))
     except jax.errors.ConcretizationTypeError:
         message = f"{argument} must be {allowed}.{remedy}"
         return eqx.error_if(value, ~jnp.all(jnp.asarray(ok)), message)
@@ -99,7 +100,12 @@ def x64() -> None:
 def float64(argument: str, value: Any):
     """`value` as a finite float64 array."""
     x64()
-    return finite(argument, jnp.asarray(value, dtype=jnp.float64))
+    try:
+        known = np.asarray(value, dtype=np.float64)
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+        return finite(argument, jnp.asarray(value, dtype=jnp.float64))
+    # NumPy needs no compilation for a new shape
+    return jnp.asarray(require(argument, known, bool(np.all(np.isfinite(known))), allowed="finite"))
 
 
 def shaped(argument: str, value: T, shape: tuple[int, ...], remedy: str = "") -> T:
