@@ -21,36 +21,38 @@ def demo(data: xr.Dataset) -> Figure:
 
 
 def _variances(axes: Axes, data: xr.Dataset) -> None:
-    h = data["gaussian_curvature"]
-    theory(axes, h, data["gaussian_exact"], "SGD, exact theory", SGD)
-    theory(axes, h, data["gaussian_multiplicative"], "SDE, theory", SDE, linestyle=":")
-    simulation(axes, h, data["gaussian_sgd"], data["gaussian_sgd_error"], "SGD", SGD)
-    simulation(axes, h, data["gaussian_sde"], data["gaussian_sde_error"], "SDE", SDE, marker="s")
-    axes.set(title="(a) teacher-student data: stationary variance of each mode", xscale="log")
-    axes.set(xlabel="curvature h of the mode  [1/t]", ylabel="variance  [weight²]")
+    rank = np.arange(1, data.sizes["gaussian_principal"] + 1)
+    theory(axes, rank, data["gaussian_principal_exact"], "SGD, exact theory", SGD)
+    for kind, colour, marker in (("sgd", SGD, "o"), ("sde", SDE, "s")):
+        variance, error = data[f"gaussian_principal_{kind}"], data[f"gaussian_principal_{kind}_error"]
+        simulation(axes, rank, variance, error, kind.upper(), colour, marker, alpha=0.8)
+    axes.set(title="(a) teacher-student data: stationary variances")
+    axes.set(xlabel="principal direction of the exact law", ylabel="variance  [weight²]")
     legend(axes)
 
 
 def _ratios(axes: Axes, data: xr.Dataset) -> None:
-    h, exact = data["digits_curvature"], data["digits_exact"]
+    h, exact = data["digits_curvature"], data["digits_mode_exact"]
     theory(axes, h, exact / exact, "SGD, exact theory", SGD)
-    theory(axes, h, data["digits_multiplicative"] / exact, "SDE, theory", SDE)
-    published(axes, h, data["digits_lyapunov"] / exact, "frozen noise (2.30)")
+    theory(axes, h, data["digits_mode_multiplicative"] / exact, "SDE, theory", SDE)
+    published(axes, h, data["digits_mode_lyapunov"] / exact, "frozen noise (2.30)")
     for kind, colour, marker in (("sgd", SGD, "o"), ("sde", SDE, "s")):
-        ratio, error = data[f"digits_{kind}"] / exact, data[f"digits_{kind}_error"] / exact
+        ratio, error = data[f"digits_mode_{kind}"] / exact, data[f"digits_mode_{kind}_error"] / exact
         simulation(axes, h, ratio, error, kind.upper(), colour, marker, alpha=0.8)
-    axes.set(title="(b) digits: the same, over the exact theory of SGD", xscale="log", ylim=(0.8, 1.2))
+    axes.set(title="(b) digits: variance of each mode of the Hessian", xscale="log")
     axes.set(xlabel="curvature h of the mode  [1/t]", ylabel="variance / exact theory of SGD")
     legend(axes, ncols=2)
 
 
 def _substeps(axes: Axes, data: xr.Dataset) -> None:
-    n, exact = data["substeps"], float(data["digits_exact"][-1])
+    n, exact = data["substeps"], float(data["digits_mode_exact"][-1])
     axes.axhline(1, color=SGD, label="SGD, exact theory")
-    axes.axhline(float(data["digits_multiplicative"][-1]) / exact, color=SDE, label="SDE, theory")
-    theory(axes, n, data["substeps_theory"] / exact, "Euler-Maruyama, theory", BLACK, linestyle=":")
-    simulation(axes, n, data["substeps_measured"] / exact, data["substeps_error"] / exact, "Euler-Maruyama", BLACK)
-    axes.set(title="(c) digits, stiffest mode: one substep is SGD, many are the SDE", xscale="log")
+    axes.axhline(float(data["digits_mode_multiplicative"][-1]) / exact, color=SDE, label="SDE, theory")
+    theory(axes, data["substeps_fine"], data["substeps_theory"] / exact, "Euler-Maruyama, theory", BLACK)
+    simulation(
+        axes, n, data["substeps_measured"] / exact, data["substeps_error"] / exact, "Euler-Maruyama", BLACK
+    )
+    axes.set(title="(c) digits, stiffest mode: one substep is SGD", xscale="log")
     axes.set(xlabel="Euler-Maruyama substeps in a step", ylabel="variance / exact theory of SGD")
     axes.set_xticks(n.values, [str(int(k)) for k in n.values])
     axes.minorticks_off()
@@ -59,15 +61,13 @@ def _substeps(axes: Axes, data: xr.Dataset) -> None:
 
 def _relaxation(axes: Axes, data: xr.Dataset) -> None:
     steps = data["relaxation_step"]
+    fine = np.geomspace(float(steps[0]), float(steps[-1]), 200)
     for i, colour in zip(range(data.sizes["relaxation_mode"]), COLOURS, strict=False):
         mode = data.isel(relaxation_mode=i)
-        fine = np.geomspace(float(steps[0]), float(steps[-1]), 200)
-        rate = np.log(float(mode["relaxation_continuous"][0] / mode["relaxation_continuous"][1]))
-        rate /= float(steps[1] - steps[0])
-        initial = float(mode["relaxation_continuous"][0]) * np.exp(rate * float(steps[0]))
+        rate, start = float(mode["relaxation_rate"]), float(mode["relaxation_start"])
         theory(axes, fine, np.exp(-rate * fine), None, colour)
-        measured, error = mode["relaxation_measured"] / initial, mode["relaxation_error"] / initial
-        simulation(axes, steps, measured, error, f"h = {float(mode['relaxation_curvature']):.2g}", colour)
-    axes.set(title="(d) digits: a displaced start relaxes as (2.27) (lines)", xscale="log")
+        measured, error = mode["relaxation_measured"] / start, mode["relaxation_error"] / abs(start)
+        simulation(axes, steps, measured, error, f"ηh = {rate:.2g}", colour)
+    axes.set(title="(d) digits: a displaced start relaxes (lines: Eq. 2.27)", xscale="log")
     axes.set(xlabel="step", ylabel="mean displacement / its start")
-    legend(axes, title="SGD, mode with curvature")
+    legend(axes, title="SGD", loc="lower left")

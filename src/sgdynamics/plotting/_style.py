@@ -37,7 +37,7 @@ def theory(
     axes: Axes, x: Any, y: Any, label: str | None = None, colour: str = COLOURS[0], **more: Any
 ) -> None:
     """A theory's prediction: a solid line."""
-    axes.plot(x, y, "-", color=colour, label=label, zorder=2, **more)
+    axes.plot(x, y, color=colour, label=label, zorder=2, **more)
 
 
 def simulation(
