@@ -8,6 +8,6 @@ noise depends on the state.
 from sgdynamics.theory.recursion._linear import LinearRecursion as LinearRecursion
 from sgdynamics.theory.recursion._minibatch import LangevinMoments as LangevinMoments
 from sgdynamics.theory.recursion._minibatch import MinibatchMoments as MinibatchMoments
-from sgdynamics.theory.recursion._minibatch import (
+from sgdynamics.theory.recursion._stability import (
     largest_stable_learning_rate as largest_stable_learning_rate,
 )

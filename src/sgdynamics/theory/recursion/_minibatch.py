@@ -19,66 +19,24 @@ The SDE dθ = −(∇L + λθ) dt + √(η C(θ)) dW has dm/dt = −K m, dM/dt =
 The terms linear in m vanish in the stationary state only. `_mode_pairs` solves the stationary equations.
 """
 
-from typing import NamedTuple
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Real
 
-from sgdynamics import _checks, _linalg
+from sgdynamics import _checks
 from sgdynamics._types import Matrix, RealScalar, Scalar, Vector
-from sgdynamics.theory.recursion._mode_pairs import (
-    ModePairs,
-    continuous_pairs,
-    discrete_pairs,
-    eigenmodes,
-    largest_eigenvalue,
-    read,
+from sgdynamics.theory.recursion._mode_pairs import ModePairs, continuous_pairs, discrete_pairs
+from sgdynamics.theory.recursion._model import Examples, LinearModel, linear_model
+from sgdynamics.theory.recursion._stability import (
+    continuous_criticality,
+    criticality,
+    discrete_criticality,
+    provided_solved,
+    provided_stable,
 )
 
-Examples = Float[Array, "samples inputs"]
 PhaseMatrix = Float[Array, "phase phase"]  # over (θ, v)
-
-
-class LinearModel(NamedTuple):
-    """Examples and targets with everything that follows from them: K, μ, r, J of the module's docstring."""
-
-    x: Examples
-    hessian: Matrix
-    curvature: Matrix  # K = H + λ
-    mean: Vector  # μ, of minimum norm where K is singular
-    residuals: Float[Array, " samples"]  # X μ − y
-    gradient: Vector  # J
-
-    def noise(self, mean: Vector, second_moment: Matrix) -> Matrix:
-        """Ξ(m, M) / c."""
-        cross = jnp.outer(self.hessian @ mean, self.gradient)
-        r2 = 2 * self.residuals * (self.x @ mean) + self.residuals**2
-        constant = scatter(self.x, r2) - cross - cross.T - jnp.outer(self.gradient, self.gradient)
-        return self.noise_response(second_moment) + constant
-
-    def noise_response(self, second_moment: Matrix) -> Matrix:
-        """The part linear in M: (1/P) Σ (xᵀ M x) x xᵀ − H M H."""
-        return scatter(self.x, read(self.x, second_moment)) - self.hessian @ second_moment @ self.hessian
-
-    def stationary_noise(self) -> Matrix:
-        """C(μ) / c."""
-        return scatter(self.x, self.residuals**2) - jnp.outer(self.gradient, self.gradient)
-
-
-def scatter(x: Examples, weights: Float[Array, " samples"]) -> Matrix:
-    """(1/P) Σ_μ weights_μ x_μ x_μᵀ."""
-    return (x.T * weights[None, :]) @ x / len(x)
-
-
-@jax.jit
-def linear_model(x: Examples, y: Float[Array, " samples"], weight_decay: Scalar) -> LinearModel:
-    mean = _linalg.least_squares(x, y, weight_decay)
-    hessian = x.T @ x / len(x)
-    curvature = hessian + weight_decay * jnp.eye(x.shape[1])
-    # not xᵀr/P, whose rounding at λ = 0 would be all there is
-    return LinearModel(x, hessian, curvature, mean, x @ mean - y, -weight_decay * mean)
 
 
 class MinibatchMoments(eqx.Module):
@@ -172,13 +130,13 @@ class MinibatchMoments(eqx.Module):
         response to c [(1/P) Σ_μ r_μo r_μo' x_μ x_μᵀ − J_o J_o'ᵀ], in general not a symmetric matrix.
         """
         source = _checks.shaped("source", _checks.float64("source", source), (self.x.shape[1],) * 2)
-        M, criticality, residual = _discrete_response(self, source)
-        M = provided_stable(M, self.x, criticality, self._settings())
+        M, critical, residual = _discrete_response(self, source)
+        M = provided_stable(M, self.x, critical, self._settings())
         return provided_solved(M, residual)
 
     def criticality(self) -> Scalar:
         """< 1 iff second moments stay bounded (∞ where even the mean does not); see `_mode_pairs`."""
-        return _discrete_criticality(self.x, **self._settings())
+        return discrete_criticality(self.x, **self._settings())
 
     def is_stable(self) -> Bool[Array, ""]:
         """Whether there is a stationary covariance."""
@@ -256,13 +214,13 @@ class LangevinMoments(eqx.Module):
     def response(self, source: Real[ArrayLike, "inputs inputs"]) -> Matrix:
         """The stationary E δ δ'ᵀ for gradient noise of (cross-)covariance `source` at the mean."""
         source = _checks.shaped("source", _checks.float64("source", source), (self.x.shape[1],) * 2)
-        M, criticality, residual = _continuous_response(self, source)
-        M = provided_stable(M, self.x, criticality, self._settings(), continuous=True)
+        M, critical, residual = _continuous_response(self, source)
+        M = provided_stable(M, self.x, critical, self._settings(), continuous=True)
         return provided_solved(M, residual)
 
     def criticality(self) -> Scalar:
         """< 1 iff second moments stay bounded; see `_mode_pairs`."""
-        return _continuous_criticality(self.x, **self._settings())
+        return continuous_criticality(self.x, **self._settings())
 
     def is_stable(self) -> Bool[Array, ""]:
         """Whether there is a stationary covariance."""
@@ -340,7 +298,7 @@ def _discrete_response(moments: MinibatchMoments, source: Matrix) -> tuple[Array
         return -(DM + M @ D.T + DM @ D.T) - _inject(noise, moments.learning_rate)
 
     M, residual = _solve(equation, pairs, _inject(source, moments.learning_rate))
-    return M, _criticality(pairs, stable), residual
+    return M, criticality(pairs, stable), residual
 
 
 @jax.jit
@@ -353,98 +311,8 @@ def _continuous_response(moments: LangevinMoments, source: Matrix) -> tuple[Arra
         return model.curvature @ M + M @ model.curvature - η * noise
 
     M, residual = _solve(equation, pairs, η * source)
-    return M, _criticality(pairs, stable), residual
+    return M, criticality(pairs, stable), residual
 
 
 def _constant(tree):
     return jax.tree.map(jax.lax.stop_gradient, (tree,) if isinstance(tree, jax.Array) else tree)
-
-
-def _criticality(pairs: ModePairs, stable: Bool[Array, ""]) -> Scalar:
-    return jnp.where(stable, pairs.criticality(), jnp.inf)
-
-
-@jax.jit
-def _discrete_criticality(x: Examples, **settings: Scalar) -> Scalar:
-    return _criticality(*discrete_pairs(x, **settings))
-
-
-@jax.jit
-def _continuous_criticality(x: Examples, **settings: Scalar) -> Scalar:
-    return _criticality(*continuous_pairs(x, **settings))
-
-
-def provided_stable(M, x, criticality, settings: dict[str, Scalar], continuous: bool = False):
-    """M, or the error that there is no stationary law, naming the largest stable learning rate."""
-    η = settings["learning_rate"]
-    remedy = "Beyond it the second moments of SGD grow without limit: reduce it, or enlarge the batch."
-    allowed = "small enough for a stationary covariance"
-    if _checks.is_concrete(criticality) and not bool(criticality < 1):
-        rest = {name: value for name, value in settings.items() if name != "learning_rate"}
-        largest = largest_stable_learning_rate(x, **rest, continuous=continuous)
-        allowed = f"below the largest stable learning rate, {float(largest):.4g}"
-    return _checks.provided(M, "learning_rate", η, criticality < 1, allowed=allowed, remedy=remedy)
-
-
-def provided_solved(M, residual):
-    """M, or an error where rounding or slow convergence spoiled it (within rounding of instability)."""
-    return _checks.provided(
-        M, "learning_rate", residual, residual < 1e-8, allowed="further from the limit of stability: the "
-        "number shown is the relative residual of the stationary equation",
-    )  # fmt: skip
-
-
-def largest_stable_learning_rate(
-    x: Real[ArrayLike, "samples inputs"],
-    *,
-    sampling_factor: RealScalar,
-    momentum: RealScalar = 0.0,
-    weight_decay: RealScalar = 0.0,
-    continuous: bool = False,
-) -> Scalar:
-    """The learning rate at which the second moments cease to be bounded, [] (∞ for an SDE without noise).
-
-    Without momentum, M − T(M) > 0 for some M > 0 reads K M + M K > η Z(M), Z(M) = K M K + 𝒩(M) (the SDE has
-    Z = 𝒩): the limit is 1/(largest eigenvalue of Z relative to K·+·K). With momentum, bisection on the
-    criticality below the limit of the mean, 2 (1 + β)/k_max.
-    """
-    x = _checks.float64("x", x)
-    c = _checks.not_negative("sampling_factor", _checks.float64("sampling_factor", sampling_factor))
-    β = _checks.momentum("momentum", _checks.float64("momentum", momentum))
-    wd = _checks.not_negative("weight_decay", _checks.float64("weight_decay", weight_decay))
-    if continuous or (_checks.is_concrete(β) and bool(β == 0)):
-        return _linear_limit(x, c, wd, continuous)
-    return _bisected_limit(x, c, β, wd)
-
-
-@eqx.filter_jit
-def _linear_limit(x: Examples, c: Scalar, weight_decay: Scalar, continuous: bool) -> Scalar:
-    h, V, _ = eigenmodes(x)
-    k = h + weight_decay
-    sums = k[:, None] + k[None, :]
-    root = jnp.where(sums > 0, 1 / jnp.sqrt(jnp.where(sums > 0, sums, 1)), 0)
-    hh, kk = h[:, None] * h[None, :], 0 if continuous else k[:, None] * k[None, :]
-    modes = x @ V
-
-    def relative(M: Matrix) -> Matrix:
-        W = root * M
-        return root * (kk * W + c * (scatter(modes, read(modes, W)) - hh * W))
-
-    largest = largest_eigenvalue(relative, jnp.diag(jnp.where(k > 0, k, 0)))
-    return jnp.where(largest > 0, 1 / largest, jnp.inf)
-
-
-@jax.jit
-def _bisected_limit(x: Examples, c: Scalar, momentum: Scalar, weight_decay: Scalar) -> Scalar:
-    k = eigenmodes(x)[0][-1] + weight_decay
-
-    def halve(_, bounds: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
-        low, high = bounds
-        middle = (low + high) / 2
-        stable = _discrete_criticality(
-            x, learning_rate=middle, sampling_factor=c, momentum=momentum, weight_decay=weight_decay
-        ) < 1  # fmt: skip
-        return jnp.where(stable, middle, low), jnp.where(stable, high, middle)
-
-    bounds = (jnp.zeros_like(k), 2 * (1 + momentum) / k)
-    return jax.lax.fori_loop(0, 24, halve, bounds)[0]
