@@ -1,13 +1,13 @@
 """Estimates against predictions, with as many tests as are made accounted for.
 
 A mean is tested along the expected eigenvectors of the covariance; a covariance by its variances along the
-*expected* eigenvectors, which are linear in it and unbiased (the ordered eigenvalues of a sampled covariance are
-biased: with 4,096 replicas and 100 modes by up to 5 standard errors). With G groups of replicas every direction
-has a Student t of G − 1 degrees of freedom; Bonferroni corrects for their number.
+*expected* eigenvectors, which are linear in it and unbiased (the ordered eigenvalues of a sampled covariance
+are biased: with 4,096 replicas and 100 modes by up to 5 standard errors). With G groups of replicas every
+direction has a Student t of G − 1 degrees of freedom; Bonferroni corrects for their number.
 
-The whole matrix, off-diagonal entries included, is tested by the norm of Λ^{−½} Uᵀ (measured − expected) U Λ^{−½}
-against the same norm with the signs of the groups' deviations D_g flipped at random: if the expectation is right
-the D_g scatter symmetrically about 0. With the Gram matrix K_gh = ⟨D_g, D_h⟩ a flip s costs sᵀ K s.
+The whole matrix, off-diagonal entries included, is tested by the norm of Λ^{−½} Uᵀ (measured − expected) U
+Λ^{−½} against the same norm with the signs of the groups' deviations D_g flipped at random: if the expectation
+is right the D_g scatter symmetrically about 0. With the Gram matrix K_gh = ⟨D_g, D_h⟩ a flip s costs sᵀ K s.
 
 `level` is the probability of a false alarm of the whole comparison.
 """
@@ -27,6 +27,8 @@ from sgdynamics.statistics import Estimate, format_with_error
 
 # after this many relaxation times of the slowest mode a cold start has decayed to 0.7 %, its square to 5e-5
 RELAXATION_TIMES = 5.0
+# a level below about 50 in as many is out of the sign flips' reach: they then never reject
+MOST_FLIPS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,10 @@ def compare(measured: Any, expected: Any, *, level: float = 1e-3) -> Comparison:
     """Whether a measurement agrees with an expectation, within its errors.
 
     Arguments
-    - measured: an `Ensemble`, an `Estimate`, or a tree of them.
-    - expected: a `Prediction`, an array of the estimate's shape, or a tree of those in the structure of the
-      estimates. Of a Prediction, "mean", "covariance", "variance" and "autocovariance" of position or velocity are
-      known; other estimates are named in the notes and not tested.
+    - measured: an `Ensemble`, an `Estimate`, or a tree of estimates.
+    - expected: a `Prediction`, an array of the estimate's shape, or a tree of those, one for each estimate.
+      Of a Prediction, "mean", "covariance" and "variance" of position or velocity and "autocovariance" of the
+      position are known; other estimates are named in the notes and not tested.
     - level: the probability of a false alarm.
 
     A run that started elsewhere than in its law, and had less than 5 relaxation times of the slowest mode to
@@ -109,7 +111,7 @@ def compare(measured: Any, expected: Any, *, level: float = 1e-3) -> Comparison:
     return Comparison(tests, level, relaxed, tuple(notes + more))
 
 
-# --- what is compared with what -------------------------------------------------------------------------------
+# --- what is compared with what -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -124,18 +126,34 @@ def _is_estimate(x: Any) -> bool:
     return hasattr(x, "standard_error") and hasattr(x, "value")
 
 
+def _plain(x: Any) -> Any:
+    """The `Estimate` behind `x.value`: of `Halves` that of the whole, of paths the mean, of histograms …"""
+    parts = ("whole", "mean", "density")
+    while not isinstance(x, Estimate) and any(hasattr(x, part) for part in parts):
+        x = next(getattr(x, part) for part in parts if hasattr(x, part))
+    return x
+
+
 def _paired(estimates: PyTree, expected: Any) -> tuple[list[tuple[str, Estimate, Any]], list[str]]:
     """(name, estimate, what is expected of it), and notes on those of which nothing is."""
     leaves = jax.tree_util.tree_leaves_with_path(estimates, is_leaf=_is_estimate)
-    if not leaves or not all(_is_estimate(estimate) for _, estimate in leaves):
+    leaves = [(path, _plain(estimate)) for path, estimate in leaves]
+    if not leaves or not all(isinstance(estimate, Estimate) for _, estimate in leaves):
         raise ValueError("measured holds something that is no estimate. Give an Ensemble, or its estimates.")
     named = [(_name(path, estimate), estimate) for path, estimate in leaves]
-    if not isinstance(expected, Prediction):
-        values = jax.tree.leaves(expected)
-        if len(values) != len(named):
-            raise ValueError(f"expected holds {len(values)} arrays, but measured holds {len(named)} estimates.")
-        return [(name, e, _fitting(name, e, v)) for (name, e), v in zip(named, values, strict=True)], []
-    pairs = [(name, estimate, _of_prediction(estimate, expected)) for name, estimate in named]
+
+    def is_prediction(x: Any) -> bool:
+        return isinstance(x, Prediction)
+
+    values = jax.tree.leaves(expected, is_leaf=is_prediction)
+    if is_prediction(expected):
+        values = [expected] * len(named)
+    if len(values) != len(named):
+        raise ValueError(f"expected holds {len(values)} arrays, but measured holds {len(named)} estimates.")
+    pairs = [
+        (name, estimate, _of_prediction(estimate, value) if is_prediction(value) else value)
+        for (name, estimate), value in zip(named, values, strict=True)
+    ]
     unknown = [name for name, _, value in pairs if value is None]
     notes = [f"not compared: {name} (a Prediction says nothing of it; give an array)" for name in unknown]
     known = [(name, e, _fitting(name, e, value)) for name, e, value in pairs if value is not None]
@@ -171,9 +189,12 @@ def _fitting(name: str, estimate: Any, expected: Any) -> Any:
     """`expected`, with directions where it is a covariance; an error where its shape does not fit."""
     value = np.asarray(expected.value if isinstance(expected, _Matrix) else expected, float)
     if value.shape != estimate.value.shape:
-        twice = value.ndim and estimate.value.ndim and 2 * estimate.value.shape[-1] == value.shape[-1]
+        sizes = sorted(shape[-1] if shape else 0 for shape in (value.shape, estimate.value.shape))
+        twice = sizes[0] > 0 and 2 * sizes[0] == sizes[1]
         hint = " One is of θ, the other of (θ, v): compare the same quantity." if twice else ""
         raise ValueError(f"expected has shape {value.shape}, but {name} has shape {estimate.value.shape}.{hint}")
+    if not np.all(np.isfinite(value)):
+        raise ValueError(f"expected has entries that are not finite, for {name}. Compare with finite numbers.")
     if isinstance(expected, _Matrix):
         return expected
     if estimate.quantity == "covariance" and value.ndim == 2:
@@ -181,19 +202,23 @@ def _fitting(name: str, estimate: Any, expected: Any) -> Any:
     return value
 
 
-# --- the tests ------------------------------------------------------------------------------------------------
+# --- the tests ----------------------------------------------------------------------------------------------
 
 
 def _tests(name: str, estimate: Any, expected: Any, level: float, families: int) -> list[Test]:
     if int(estimate.degrees_of_freedom) < 1:
-        raise ValueError(f"{name} has {int(estimate.degrees_of_freedom) + 1} usable group of replicas, but an error needs 2.")
+        usable = int(estimate.degrees_of_freedom) + 1
+        raise ValueError(f"{name} has {usable} usable group of replicas, but an error needs 2. Use more groups.")
     if not isinstance(expected, _Matrix):
         return [_students(name, "components", estimate, expected)]
     U = jnp.asarray(expected.directions)
     how = "expected directions"
     if expected.value.ndim == 1:
         return [_students(name, how, estimate.map(lambda x: U.T @ x), expected.directions.T @ expected.value)]
-    along = lambda C: jnp.einsum("ik,...ij,jk->...k", U, C, U)
+
+    def along(C):
+        return jnp.einsum("ik,...ij,jk->...k", U, C, U)
+
     directions = _students(name, how, estimate.map(along), np.asarray(along(jnp.asarray(expected.value))))
     if expected.value.ndim > 2:
         return [directions]
@@ -215,13 +240,23 @@ def _whole_matrix(name: str, estimate: Any, expected: _Matrix, level: float) -> 
     deviations, weights = _whitened_deviations(estimate, expected)
     gram = deviations @ deviations.T * np.outer(weights, weights)
     observed = gram.sum()
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(max(2_000, int(50 / level)), len(weights)))
-    flipped = np.einsum("fg,gh,fh->f", signs, gram, signs, optimize=True)
+    flipped = _flipped(gram, min(max(2_000, int(50 / level)), MOST_FLIPS))
     # counting the observed one keeps the level exact
-    p = (1 + np.sum(flipped >= observed * (1 - 1e-9))) / (1 + len(signs))
+    p = (1 + np.sum(flipped >= observed * (1 - 1e-9))) / (1 + len(flipped))
     measured, null, scatter = np.sqrt(observed), np.sqrt(flipped).mean(), np.sqrt(flipped).std()
     t = np.asarray((measured - null) / max(scatter, np.finfo(float).tiny))
     return Test(name, "whole, sign flips", np.asarray(measured), np.asarray(scatter), np.asarray(null), t, float(p))
+
+
+def _flipped(gram: np.ndarray, flips: int) -> np.ndarray:
+    """sᵀ K s for as many random s of ±1."""
+    rng = np.random.default_rng(0)
+    out = []
+    for start in range(0, flips, 50_000):
+        bits = rng.integers(0, 2, size=(min(50_000, flips - start), len(gram)), dtype=np.int8)
+        signs = 2.0 * bits - 1
+        out.append(np.sum((signs @ gram) * signs, axis=1))
+    return np.concatenate(out)
 
 
 def _whitened_deviations(estimate: Any, expected: _Matrix) -> tuple[np.ndarray, np.ndarray]:
@@ -235,7 +270,7 @@ def _whitened_deviations(estimate: Any, expected: _Matrix) -> tuple[np.ndarray, 
     return whitened.reshape(len(whitened), -1), np.asarray(estimate.weights)[usable]
 
 
-# --- had the run time to relax? -------------------------------------------------------------------------------
+# --- had the run time to relax? -----------------------------------------------------------------------------
 
 
 def _relaxation(measured: Any, expected: Any) -> tuple[bool, list[str]]:
@@ -249,8 +284,6 @@ def _relaxation(measured: Any, expected: Any) -> tuple[bool, list[str]]:
         return True, []
     steps = "no number of" if rate == 0 else f"{int(np.ceil(RELAXATION_TIMES / (rate * float(expected.time_step)))):,}"
     return False, [
-        f"burn_in is {times:.2g} relaxation times (burn_in · learning_rate · smallest rate) of the slowest mode, less "
-        f"than {RELAXATION_TIMES:g}: {steps} steps would do, or start from the law (initial=prediction)."
+        f"burn_in is {times:.2g} relaxation times (burn_in · learning_rate · smallest rate) of the slowest mode, "
+        f"less than {RELAXATION_TIMES:g}: {steps} steps would do, or start from the law (initial=prediction)."
     ]
-
-

@@ -1,6 +1,6 @@
 """From a dynamics to its stationary law, without simulation.
 
-For a model that is linear in θ, with the squared error (one layer of a linear network, any number of outputs):
+With the squared error and a model linear in θ (one layer of a linear network, any number of outputs):
 
     SGD            the exact law: discrete time, multiplicative noise, momentum, weight decay
                    (`theory.recursion.MinibatchMoments`)
@@ -24,10 +24,10 @@ from sgdynamics import _checks
 from sgdynamics._linalg import symmetric_root
 from sgdynamics._problem import Problem
 from sgdynamics._types import Matrix, PRNGKey, Scalar, Vector
-from sgdynamics.data import Data, FreshLabels, Teacher
+from sgdynamics.data import AbstractFiniteData, Data, FreshLabels
 from sgdynamics.dynamics import SGD, AbstractDynamics, Langevin, LinearProcess, State
 from sgdynamics.noise import AbstractNoise, Constant, FiniteSample, Frozen, LabelNoise, Sum
-from sgdynamics.samplers import Epochs, FullBatch
+from sgdynamics.samplers import AbstractIndexSampler, Epochs
 from sgdynamics.theory.ou import OrnsteinUhlenbeck
 from sgdynamics.theory.recursion import LangevinMoments, LinearRecursion, MinibatchMoments
 
@@ -67,7 +67,7 @@ class Prediction(eqx.Module):
         return self.law.autocovariance(jnp.asarray(lag) * self.time_step)
 
     def loss(self, problem: Problem, data: Data | None = None) -> Scalar:
-        """E L(θ) = L(mean) + ½ tr(∇²L · covariance): exact where L is quadratic. [] (Gross et al., Eq. 2.26)"""
+        """E L(θ) = L(mean) + ½ tr(∇²L · covariance): exact where L is quadratic (Gross et al., 2.26)"""
         return problem.loss(self.mean, data) + jnp.sum(problem.hessian(self.mean, data) * self.covariance) / 2
 
     def draw(self, key: PRNGKey) -> State:
@@ -82,28 +82,28 @@ def predict(dynamics: AbstractDynamics, at: Any = None) -> Prediction:
     """The stationary law of a dynamics.
 
     Arguments
-    - dynamics: an `SGD` or `Langevin` on linear regression (`networks.Linear`, `squared_error`, a finite data set),
-      or a `LinearProcess`.
+    - dynamics: an `SGD` or `Langevin` on linear regression (`networks.Linear`, `squared_error`, a finite data
+      set), or a `LinearProcess`.
     - at: a minimum that you have already, [parameters]; it is checked. None: it is found.
 
-    Raises `ValueError` where there is no stationary law (with the largest stable learning rate), where none is
-    known for this dynamics, where `at` is no minimum, and where x64 is off.
+    Raises `ValueError` where there is no stationary law (with the largest stable learning rate), where none
+    is known for this dynamics, where `at` is no minimum, and where x64 is off.
     """
     _checks.x64()
     if isinstance(dynamics, LinearProcess):
         return _linear_process(dynamics)
     if not isinstance(dynamics, SGD | Langevin):
         raise ValueError(
-            f"dynamics is a {type(dynamics).__name__}, but a law is known for SGD, Langevin and LinearProcess only. "
-            "Simulate it."
+            f"dynamics is a {type(dynamics).__name__}, but a law is known for SGD, Langevin and LinearProcess "
+            "only. Simulate it."
         )
-    _check_model(dynamics.problem)
+    _regression_data(dynamics.problem)
     if at is not None:
         _check_minimum(dynamics, jnp.asarray(at, jnp.float64))
     return _sgd(dynamics) if isinstance(dynamics, SGD) else _langevin(dynamics)
 
 
-# --- the three kinds ------------------------------------------------------------------------------------------
+# --- the three kinds ----------------------------------------------------------------------------------------
 
 
 def _sgd(sgd: SGD) -> Prediction:
@@ -145,17 +145,22 @@ def _langevin(langevin: Langevin) -> Prediction:
         M = _multiplicative(langevin, η, λ, x, targets)
         law = OrnsteinUhlenbeck(A, _symmetric(A @ M + M @ A), mean)
         form = "multiplicative: continuous time, state-dependent noise"
-    rate = jnp.linalg.eigvalsh(drift)[0]
-    return Prediction(mean, M, None, law, jnp.maximum(rate, 0), η, form)
+    rates = jnp.linalg.eigvalsh(drift)
+    rate = jnp.where(rates[0] > 1e-13 * rates[-1], rates[0], 0)
+    return Prediction(mean, M, None, law, rate, η, form)
 
 
 def _multiplicative(langevin: Langevin, η: Scalar, λ: Scalar, x: Array, targets: Array) -> Matrix:
     finite_sample, label_noise = _parts(langevin.noise)
     if finite_sample is None or langevin.order != 1:
         raise ValueError(
-            f"noise = {type(langevin.noise).__name__} in order {langevin.order}: predict() knows the law of finite-sample "
-            "noise in order 1, and of state-independent noise (noise.frozen, hessian_proportional, isotropic)."
+            f"noise = {type(langevin.noise).__name__} in order {langevin.order}, but predict() knows the law of "
+            "finite-sample noise in order 1 and of state-independent noise (noise.frozen, hessian_proportional, "
+            "isotropic) only. Use one of them, or simulate."
         )
+    for part in (finite_sample, label_noise):
+        if part is not None and not _same_data(part.problem, langevin.problem):
+            raise ValueError("noise is that of other data than the problem's, for which predict() has no law.")
     c = finite_sample.factor
     columns = [LangevinMoments(x, y, learning_rate=η, sampling_factor=c, weight_decay=λ) for y in targets.T]
     batch_size = jnp.inf if label_noise is None else label_noise.batch_size
@@ -170,7 +175,7 @@ def _linear_process(process: LinearProcess) -> Prediction:
     return Prediction(process.mean, covariance, None, law, rate, process.duration, "exact transitions")
 
 
-# --- several outputs ------------------------------------------------------------------------------------------
+# --- several outputs ----------------------------------------------------------------------------------------
 
 
 def _blocks(columns, c, x, targets, λ, label_noise) -> list[list[Array]]:
@@ -206,15 +211,17 @@ def _recursion(F: Matrix, phase: Matrix, outputs: int, momentum: Any) -> LinearR
     return LinearRecursion(T, _positive_part(M - T @ M @ T.T))
 
 
-# --- what a dynamics is made of -------------------------------------------------------------------------------
+# --- what a dynamics is made of -----------------------------------------------------------------------------
 
 
-def _check_model(problem: Problem) -> None:
-    if isinstance(problem.data, Teacher) or not problem.is_linear_regression:
-        raise ValueError(
-            f"a {type(problem.network).__name__} network on {type(problem.data).__name__} data: predict() knows the law of "
-            "networks.Linear with squared_error on a finite data set. Simulate it."
-        )
+def _regression_data(problem: Problem) -> AbstractFiniteData:
+    if isinstance(problem.data, AbstractFiniteData) and problem.is_linear_regression:
+        return problem.data
+    raise ValueError(
+        f"dynamics trains a {type(problem.network).__name__} with {problem.example_loss.__name__} on a "
+        f"{type(problem.data).__name__}, but predict() knows the law of networks.Linear with squared_error on "
+        "a finite data set only. Simulate it."
+    )
 
 
 def _check_minimum(dynamics: SGD | Langevin, θ: Vector) -> None:
@@ -222,8 +229,8 @@ def _check_minimum(dynamics: SGD | Langevin, θ: Vector) -> None:
     gradient = jnp.linalg.norm(problem.gradient(θ) + λ * θ)
     scale = jnp.linalg.norm(problem.gradient(jnp.zeros_like(θ)))
     _checks.require(
-        "|gradient| at `at`", gradient, gradient <= 1e-6 * (1 + scale), allowed="zero to 6 digits: `at` is no minimum",
-        remedy="Use problem.minimum(weight_decay), or at=None.",
+        "|gradient| at `at`", gradient, gradient <= 1e-6 * (1 + scale),
+        allowed="zero to 6 digits: `at` is no minimum", remedy="Use problem.minimum(weight_decay), or at=None.",
     )  # fmt: skip
 
 
@@ -235,18 +242,27 @@ def _constant(dynamics: SGD | Langevin, name: str) -> Scalar:
 
 
 def _examples(problem: Problem) -> tuple[Float[Array, "samples inputs"], Float[Array, "samples outputs"]]:
-    x, y = (a.astype(jnp.float64) for a in (problem.data.x, problem.data.y))
+    data = _regression_data(problem)
+    x, y = data.x.astype(jnp.float64), data.y.astype(jnp.float64)
     return x, y.reshape(x.shape[0], -1)
 
 
 def _batch_size(sgd: SGD) -> int:
-    return sgd.problem.data.samples if isinstance(sgd.sampler, FullBatch) else sgd.sampler.batch_size
+    sampler = sgd.sampler
+    return sampler.batch_size if isinstance(sampler, AbstractIndexSampler) else _regression_data(sgd.problem).samples
 
 
 def _label_noise(problem: Problem, batch_size: Any, x: Array) -> Matrix:
     """What labels drawn afresh add to each output's noise: σ²/S · H."""
     std = problem.data.label_noise_std if isinstance(problem.data, FreshLabels) else jnp.zeros(())
     return std.astype(jnp.float64) ** 2 / batch_size * (x.T @ x) / x.shape[0]
+
+
+def _same_data(a: Problem, b: Problem) -> bool:
+    if a.data is b.data:
+        return True
+    same = eqx.tree_equal(a.data, b.data)
+    return not _checks.is_concrete(same) or bool(same)
 
 
 def _is_constant(noise: AbstractNoise) -> bool:
@@ -259,15 +275,18 @@ def _is_constant(noise: AbstractNoise) -> bool:
 def _parts(noise: AbstractNoise) -> tuple[FiniteSample | None, LabelNoise | None]:
     """The finite-sample and the label noise in a minibatch noise."""
     parts = noise.noises if isinstance(noise, Sum) else (noise,)
-    if not all(isinstance(part, FiniteSample | LabelNoise) for part in parts):
+    finite_sample = [part for part in parts if isinstance(part, FiniteSample)]
+    label_noise = [part for part in parts if isinstance(part, LabelNoise)]
+    if len(finite_sample) != 1 or len(label_noise) > 1 or len(parts) != 1 + len(label_noise):
         return None, None
-    pick = lambda kind: next((part for part in parts if isinstance(part, kind)), None)
-    return pick(FiniteSample), pick(LabelNoise)
+    return finite_sample[0], label_noise[0] if label_noise else None
 
 
 def _slowest(transition: Matrix) -> Scalar:
     """−ln of the largest modulus of the eigenvalues: the slowest decay, per step."""
-    return jnp.maximum(-jnp.log(jnp.max(jnp.abs(jnp.linalg.eigvals(transition)))), 0)
+    modulus = jnp.max(jnp.abs(jnp.linalg.eigvals(transition)))
+    # 1 to rounding: a direction that never relaxes
+    return jnp.where(modulus < 1 - 1e-13, -jnp.log(modulus), 0)
 
 
 def _symmetric(M: Matrix) -> Matrix:
