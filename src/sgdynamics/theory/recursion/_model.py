@@ -14,7 +14,7 @@ Examples = Float[Array, "samples inputs"]
 
 
 class LinearModel(NamedTuple):
-    """Examples and targets with everything that follows from them: K, μ, r, J of the docstring of `_minibatch`."""
+    """Examples and targets with what follows from them: K, μ, r, J of `_minibatch`."""
 
     x: Examples
     hessian: Matrix
