@@ -275,9 +275,7 @@ def test_largest_stable_learning_rate_of_the_sde():
 
 
 def test_after_converges_to_the_stationary_law():
-    moments = MinibatchMoments(
-        *data(6, 2), learning_rate=0.2, sampling_factor=0.5, momentum=0.5, weight_decay=0.1
-    )
+    moments = MinibatchMoments(*data(6, 2), learning_rate=0.2, sampling_factor=0.5, momentum=0.5, weight_decay=0.1)
     mean, second = moments.after(2000, np.ones(4), np.ones((4, 4)))
     np.testing.assert_allclose(mean, 0, atol=1e-12)
     np.testing.assert_allclose(second, moments.stationary_covariance(), rtol=1e-9, atol=1e-12)

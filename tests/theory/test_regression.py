@@ -97,9 +97,7 @@ def test_noise_covariance_is_the_enumeration_of_all_minibatches(replacement, bat
     x, y = data(5, 3)
     w = normal(7, 3)
     pick = (
-        itertools.product(range(5), repeat=batch_size)
-        if replacement
-        else itertools.combinations(range(5), batch_size)
+        itertools.product(range(5), repeat=batch_size) if replacement else itertools.combinations(range(5), batch_size)
     )
     gradients = np.array([x[list(b)].T @ (x[list(b)] @ w - y[list(b)]) / batch_size for b in pick])
     expected = np.cov(gradients.T, bias=True) if len(gradients) > 1 else np.zeros((3, 3))
@@ -323,9 +321,7 @@ BAD = {
         1.0, 1.0, second_moment=1.0, fourth_moment=0.5, learning_rate=0.1, batch_size=1
     ),
     "covariance": lambda: regression.loss_perturbation(X, np.triu(np.ones((3, 3)))),
-    "label_noise_std": lambda: regression.large_sample_noise_covariance(
-        np.eye(2), batch_size=1, label_noise_std=-1.0
-    ),
+    "label_noise_std": lambda: regression.large_sample_noise_covariance(np.eye(2), batch_size=1, label_noise_std=-1.0),
 }
 
 

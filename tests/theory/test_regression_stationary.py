@@ -104,8 +104,7 @@ def test_error_of_lyapunov():
     for (learning_rate, batch_size), per_cent in ERRORS.items():
         settings = dict(learning_rate=learning_rate, batch_size=batch_size)
         exact, frozen = (
-            float(jnp.trace(stationary_covariance(x, y, **settings, form=form)))
-            for form in ("exact", "lyapunov")
+            float(jnp.trace(stationary_covariance(x, y, **settings, form=form))) for form in ("exact", "lyapunov")
         )
         error = 100 * (frozen / exact - 1)
         assert abs(error / per_cent - 1) < 0.25, (learning_rate, batch_size, error)
@@ -129,9 +128,7 @@ def test_distance_of_detailed_balance(ratio, distance):
     for seed in range(5):
         x, y = data(round(60 * ratio), 60, seed)
         settings = dict(learning_rate=0.1, batch_size=10)
-        M, other = (
-            stationary_covariance(x, y, **settings, form=form) for form in ("lyapunov", "detailed_balance")
-        )
+        M, other = (stationary_covariance(x, y, **settings, form=form) for form in ("lyapunov", "detailed_balance"))
         distances.append(relative(M - other, M))
     assert 0.6 < np.mean(distances) / distance < 1.6
 
@@ -175,9 +172,7 @@ def test_derivatives(form):
     def covariance(h):
         s = 1 + h
         more = dict(momentum=0.3 * s, weight_decay=0.1 * s) if form == "exact" else {}
-        return stationary_covariance(
-            X + h * dx, Y + h * dy, learning_rate=η * s, batch_size=S * s, form=form, **more
-        )
+        return stationary_covariance(X + h * dx, Y + h * dy, learning_rate=η * s, batch_size=S * s, form=form, **more)
 
     slope = (covariance(1e-5) - covariance(-1e-5)) / 2e-5
     for exact in jax.jit(lambda h: (jax.jacfwd(covariance)(h), jax.jacrev(covariance)(h)))(0.0):

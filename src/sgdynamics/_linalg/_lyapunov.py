@@ -83,12 +83,8 @@ def symmetric_lyapunov(A: Square, N: Square, step: Float[Array, ""] | float = 0.
     **Raises** where A has a negative eigenvalue, step · A one ≥ 2, or the null space of A carries noise.
     """
     X, verdict = _symmetric(A, N, jnp.asarray(step, A.dtype))
-    X = _checks.provided(
-        X, "drift", A, verdict.semisimple, allowed="free of negative eigenvalues", remedy=_CHANGE
-    )
-    X = _checks.provided(
-        X, "step", step, verdict.stable, allowed="< 2 / (largest eigenvalue)", remedy="Reduce it."
-    )
+    X = _checks.provided(X, "drift", A, verdict.semisimple, allowed="free of negative eigenvalues", remedy=_CHANGE)
+    X = _checks.provided(X, "step", step, verdict.stable, allowed="< 2 / (largest eigenvalue)", remedy="Reduce it.")
     return _checks.provided(X, "noise", N, verdict.quiet, allowed="zero in the null space of the drift")
 
 
@@ -154,9 +150,7 @@ def _symmetric(A: Square, N: Square, step: Float[Array, ""]) -> tuple[Square, Ve
         modes = V.T @ right @ V
         return V @ jnp.where(null, 0, modes / jnp.where(null, 1, pair)) @ V.T
 
-    X = jax.lax.custom_linear_solve(
-        lambda X: A @ X + X @ A - step * A @ X @ A, N, solve=in_eigenbasis, symmetric=True
-    )
+    X = jax.lax.custom_linear_solve(lambda X: A @ X + X @ A - step * A @ X @ A, N, solve=in_eigenbasis, symmetric=True)
     loudest = jnp.max(jnp.where(null, jnp.abs(V.T @ N @ V), 0))
     quiet = loudest <= LARGEST_NULL_NOISE * jnp.linalg.norm(N)
     # noise in null × null only: a covariance has none in null × rest then; other N are solvable there

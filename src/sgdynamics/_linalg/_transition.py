@@ -38,9 +38,7 @@ def transition(
 
 def _finite(value: Array) -> Array:
     ok = jnp.isfinite(value)
-    return _checks.require(
-        "t", value, ok, allowed="short enough for the growth of an unstable drift to stay finite"
-    )
+    return _checks.require("t", value, ok, allowed="short enough for the growth of an unstable drift to stay finite")
 
 
 @jax.jit

@@ -74,9 +74,7 @@ class MinibatchMoments(eqx.Module):
         self.x, self.y = _data(x, y)
         float64 = _checks.float64
         self.learning_rate = _checks.positive("learning_rate", float64("learning_rate", learning_rate))
-        self.sampling_factor = _checks.not_negative(
-            "sampling_factor", float64("sampling_factor", sampling_factor)
-        )
+        self.sampling_factor = _checks.not_negative("sampling_factor", float64("sampling_factor", sampling_factor))
         self.momentum = _checks.momentum("momentum", float64("momentum", momentum))
         self.weight_decay = _checks.not_negative("weight_decay", float64("weight_decay", weight_decay))
 
@@ -241,9 +239,7 @@ def _data(x, y) -> tuple[Examples, Float[Array, " samples"]]:
     x = _checks.float64("x", x)
     if x.ndim != 2 or x.size == 0:
         raise ValueError(f"x has shape {x.shape}, but it must be [samples, inputs], neither of them 0.")
-    return x, _checks.shaped(
-        "y", _checks.float64("y", y), x.shape[:1], remedy="One target for each row of x."
-    )
+    return x, _checks.shaped("y", _checks.float64("y", y), x.shape[:1], remedy="One target for each row of x.")
 
 
 def _deviation(curvature: Matrix, moments: MinibatchMoments) -> PhaseMatrix:

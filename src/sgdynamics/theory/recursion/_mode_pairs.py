@@ -61,9 +61,7 @@ class ModePairs(eqx.Module):
 
     def adjoint(self) -> "ModePairs":
         """The transposed equation: G transposed, noise and reading exchanged; A is the same."""
-        return ModePairs(
-            self.basis, self.x, self.weight, jnp.swapaxes(self.inverse, -1, -2), self.outward, self.inward
-        )
+        return ModePairs(self.basis, self.x, self.weight, jnp.swapaxes(self.inverse, -1, -2), self.outward, self.inward)
 
     def coupling(self, q: Samples) -> Samples:
         """A q in O(P d²)."""

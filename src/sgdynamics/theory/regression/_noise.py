@@ -60,9 +60,7 @@ def noise_covariance(
     return c[..., None, None] * jnp.expand_dims(one_example, tuple(range(c.ndim)))
 
 
-def residual_weights(
-    x: Real[ArrayLike, "samples inputs"], y: Real[ArrayLike, " samples"]
-) -> Float[Array, " samples"]:
+def residual_weights(x: Real[ArrayLike, "samples inputs"], y: Real[ArrayLike, " samples"]) -> Float[Array, " samples"]:
     """The diagonal of K in (2.18), [samples], factor 1/P included: C(w*) = c Xᵀ K X. 0 for N ≥ P."""
     x, y = data(x, y)
     return (x @ minimum(x, y) - y) ** 2 / len(x)
