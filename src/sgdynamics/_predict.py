@@ -201,7 +201,7 @@ def _assembled(blocks: list[list[Array]], parts: int) -> Matrix:
     return _symmetric(M.reshape(parts * outputs * inputs, parts * outputs * inputs))
 
 
-def _recursion(F: Matrix, phase: Matrix, outputs: int, momentum: Any) -> LinearRecursion:
+def _recursion(F: Array, phase: Matrix, outputs: int, momentum: Any) -> LinearRecursion:
     """x ← F x + e with the noise that the stationary covariance implies; over θ alone without momentum."""
     d = F.shape[0] // 2
     parts = [[jnp.kron(jnp.eye(outputs), F[i : i + d, j : j + d]) for j in (0, d)] for i in (0, d)]
