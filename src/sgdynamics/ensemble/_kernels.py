@@ -11,9 +11,7 @@ from sgdynamics.ensemble._core import Kernel, reference_kernel
 
 def choose(dynamics: AbstractDynamics, *, every: int, dtype) -> Kernel:
     """The kernel for records `every` steps apart."""
-    if _regression.applies(dynamics, every, dtype):
-        return _regression.RegressionKernel(dynamics.problem.data.x)
-    return reference_kernel
+    return _regression.build(dynamics, every, dtype) or reference_kernel
 
 
 def name(kernel: Kernel) -> str:

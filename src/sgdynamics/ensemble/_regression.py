@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from sgdynamics._random import unrolled
 from sgdynamics.data import Dataset
 from sgdynamics.dynamics import SGD, AbstractDynamics, State, at_step
 from sgdynamics.ensemble._core import Replicas, repeat
@@ -28,14 +29,10 @@ LEAST_STEPS = 8
 
 
 class RegressionKernel(eqx.Module):
-    """The kernel for one data set: its Gram matrix and pseudo-inverse."""
+    """The kernel for one data set: its Gram matrix X Xᵀ and pseudo-inverse X⁺ (`build`)."""
 
     gram: Float[Array, "samples samples"]
     pseudo_inverse: Float[Array, "inputs samples"]
-
-    def __init__(self, x: Float[Array, "samples inputs"]):
-        x = np.asarray(x, np.float64)
-        self.gram, self.pseudo_inverse = jnp.asarray(x @ x.T), jnp.asarray(np.linalg.pinv(x))
 
     def __call__(self, dynamics: SGD, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
         x, y = dynamics.problem.data.x, dynamics.problem.data.y.reshape(1, -1)
@@ -53,7 +50,7 @@ class RegressionKernel(eqx.Module):
         η, β, λ = (at_step(h, step, E.dtype) for h in hyperparameters)
 
         def draw(memory):
-            step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, step)
+            step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(unrolled(keys), step)
             return jax.vmap(lambda key, memory: dynamics.sampler.indices(samples, memory, step, key))(step_keys, memory)
 
         # never false: a fence that keeps XLA from drawing the indices again for every row it gathers
@@ -66,17 +63,31 @@ class RegressionKernel(eqx.Module):
         return E + η * V, V, memory
 
 
-def applies(dynamics: AbstractDynamics, every: int, dtype) -> bool:
-    """Whether the residual form is right, accurate and worth while for this dynamics."""
+def build(dynamics: AbstractDynamics, every: int, dtype) -> RegressionKernel | None:
+    """The kernel, where the residual form is right, accurate in this precision, and worth while; else None."""
+    if not _is_regression(dynamics) or every < LEAST_STEPS:
+        return None
+    samples, inputs = dynamics.problem.data.x.shape
+    if samples < inputs or _rows(samples, inputs, dynamics.sampler.batch_size) > 1:
+        return None
+    x = np.asarray(dynamics.problem.data.x, np.float64)
+    U, s, Vt = np.linalg.svd(x, full_matrices=False)
+    if not s[-1] * LARGEST_CONDITION[jnp.dtype(dtype).name] > s[0]:
+        return None
+    return RegressionKernel(jnp.asarray(x @ x.T), jnp.asarray(Vt.T / s @ U.T))
+
+
+def _is_regression(dynamics: AbstractDynamics) -> bool:
+    """SGD on a plain finite data set, drawn by index, with a linear network of one output."""
     if not (isinstance(dynamics, SGD) and isinstance(dynamics.sampler, AbstractIndexSampler)):
         return False
     problem = dynamics.problem
     if not (problem.is_linear_regression and type(problem.data) is Dataset):
         return False
-    samples, inputs = problem.data.x.shape
-    if problem.parameters.size != inputs or samples < inputs or every < LEAST_STEPS:
-        return False
-    if dynamics.sampler.batch_size * samples > 4 * 2 * dynamics.sampler.batch_size * inputs + 4 * samples:
-        return False  # many more samples than inputs: the parameter form moves less memory
-    condition = np.linalg.cond(np.asarray(problem.data.x, np.float64))
-    return bool(condition < LARGEST_CONDITION[jnp.dtype(dtype).name])
+    return problem.parameters.size == problem.data.x.shape[1]
+
+
+def _rows(samples: int, inputs: int, batch_size: int) -> float:
+    """Numbers moved in a step, S rows of P, over those of the reference step: 2 S rows of N with a gather, which
+    was measured to cost four times as much a number, and drawing."""
+    return batch_size * samples / (8 * batch_size * inputs + 4 * samples)

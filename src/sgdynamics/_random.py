@@ -1,0 +1,75 @@
+"""Threefry-2x32 with its twenty rounds written out: the same bits as JAX's, several times faster on CPUs.
+
+JAX compiles the rounds as a loop on CPUs; written out they fuse and vectorise. As a key implementation of its own
+it serves all of `jax.random`: `unrolled(keys)` are the same keys, with the same draws to the last bit.
+
+The other side of fusing: XLA may draw again for every use of a draw. Use unrolled keys only behind a fence, such
+as a `lax.cond` on a predicate that the compiler cannot know.
+
+Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC 2011), Sec. 4. The layout of
+counters is JAX's with `jax_threefry_partitionable`, its default.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import random as extend
+from jaxtyping import Array, Key, UInt32
+
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = 0x1BD11BDA
+
+
+def threefry(key: UInt32[Array, "2"], high: UInt32[Array, "*n"], low: UInt32[Array, "*n"]) -> tuple[Array, Array]:
+    """The two words of the block of each 64-bit counter."""
+    schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(PARITY))
+    x, y = high + schedule[0], low + schedule[1]
+    for i in range(5):
+        for rotation in ROTATIONS[i % 2]:
+            x = x + y
+            y = x ^ ((y << jnp.uint32(rotation)) | (y >> jnp.uint32(32 - rotation)))
+        x = x + schedule[(i + 1) % 3]
+        y = y + schedule[(i + 2) % 3] + jnp.uint32(i + 1)
+    return x, y
+
+
+def _blocks(key: UInt32[Array, "2"], shape: tuple[int, ...]) -> tuple[Array, Array]:
+    size = int(np.prod(shape))
+    if size >= 2**32:
+        raise ValueError(f"shape = {shape} asks for {size} draws from one key, but there are fewer than 2³² of them.")
+    low = jnp.arange(size, dtype=jnp.uint32).reshape(shape)
+    return threefry(key, jnp.zeros_like(low), low)
+
+
+def _random_bits(key: UInt32[Array, "2"], bit_width: int, shape: tuple[int, ...]) -> Array:
+    x, y = _blocks(key, shape)
+    if bit_width == 64:
+        return (x.astype(jnp.uint64) << jnp.uint64(32)) | y.astype(jnp.uint64)
+    return (x ^ y).astype(f"uint{bit_width}")
+
+
+def _split(key: UInt32[Array, "2"], shape: tuple[int, ...]) -> Array:
+    return jnp.stack(_blocks(key, shape), axis=-1)
+
+
+def _fold_in(key: UInt32[Array, "2"], data: UInt32[Array, ""]) -> UInt32[Array, "2"]:
+    return jnp.stack(threefry(key, jnp.uint32(0), data.astype(jnp.uint32)))
+
+
+_UNROLLED = extend.define_prng_impl(
+    key_shape=(2,),
+    seed=extend.threefry_prng_impl.seed,
+    split=_split,
+    random_bits=_random_bits,
+    fold_in=_fold_in,
+    name="sgdynamics_unrolled_threefry2x32",
+    tag="utfr",
+)
+
+
+def unrolled(keys: Key[Array, "*n"]) -> Key[Array, "*n"]:
+    """The same keys with the rounds written out; keys of another generator, or layout, as they are."""
+    is_threefry = str(jax.random.key_impl(keys)) == "threefry2x32"
+    if is_threefry and jax.config.jax_threefry_partitionable and jax.default_backend() == "cpu":
+        return jax.random.wrap_key_data(jax.random.key_data(keys), impl=_UNROLLED)
+    return keys
