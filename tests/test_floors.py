@@ -17,7 +17,7 @@ SOURCE = pathlib.Path(sgdynamics.__file__).parent
 FACADE = ""
 
 FLOORS = {
-    0: {"_linalg", "_types", "_checks"},
+    0: {"_linalg", "_random", "_types", "_checks"},
     1: {"theory", "data", "networks", "samplers"},
     2: {"_problem"},
     3: {"noise"},
@@ -31,7 +31,7 @@ FLOORS = {
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # on one floor, but one way only: checks serve linear algebra; a sampler tells finite data from a stream
-NEIGHBOURS = {("_linalg", "_checks"), ("samplers", "data")}
+NEIGHBOURS = {("_linalg", "_checks"), ("samplers", "data"), ("_compare", "_predict")}
 COMPARISON = 7  # the lowest floor that may see theory beside simulation
 
 # the only rooms that may import a package at all, and those that may do so only inside functions

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-import jax
-import tyro
+# LAPACK's threads and XLA's would wait for each other: ten times slower where cores are few
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from sgdynamics import experiments
+import jax  # noqa: E402
+import tyro  # noqa: E402
+
+from sgdynamics import experiments  # noqa: E402
 
 _SUMMARY = "Stochastic gradient descent as a stochastic process: simulated, modelled, predicted, compared."
 

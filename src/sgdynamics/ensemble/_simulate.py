@@ -114,7 +114,8 @@ class Run:
             return _advance(self.dynamics, replicas, length, self.kernel)
 
         def record(carry, start, length):
-            return _evolve(self.dynamics, self.statistics, *carry, start, length, _int(self.every), self.kernel)
+            replicas, sums = carry
+            return _evolve(self.dynamics, self.statistics, replicas, sums, start, length, _int(self.every), self.kernel)
 
         replicas = _chunked(burn, replicas, self.burn_in, report, 1, alive=lambda replicas: replicas.alive)
         sums = _open(self.statistics, replicas, self.groups, _int(self.records), self.every)
