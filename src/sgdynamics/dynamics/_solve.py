@@ -43,7 +43,7 @@ def solve(
     θ = process.initial_position() if initial is None else jnp.asarray(initial)
     duration = process.time_step(jnp.asarray(0)).astype(θ.dtype)
     dt = duration / process.substeps
-    path = StepBrownianPath(time_step=dt, sources=process.sources(), key=key) if path is None else path
+    path = StepBrownianPath(dt, process.sources(), key) if path is None else path  # pyright: ignore[reportCallIssue]
     options = {"max_steps": steps * process.substeps + 1, **options}
     saveat = diffrax.SaveAt(t1=True) if saveat is None else saveat
     solver = diffrax.Euler() if solver is None else solver

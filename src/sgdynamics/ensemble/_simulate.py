@@ -285,7 +285,7 @@ def _describe(initial: Any) -> str:
 def _elapsed(dynamics: AbstractDynamics, steps: int) -> float:
     """Time t that passes in the first `steps` steps, Σ of the learning rates."""
     if callable(getattr(dynamics, "learning_rate", None)):
-        return float(sum(dynamics.time_step(jnp.asarray(k)) for k in range(steps)))
+        return float(jnp.sum(jax.vmap(dynamics.time_step)(jnp.arange(steps))))
     return steps * float(dynamics.time_step(jnp.asarray(0)))
 
 
