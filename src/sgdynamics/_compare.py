@@ -6,8 +6,9 @@ are biased: with 4,096 replicas and 100 modes by up to 5 standard errors). With 
 direction has a Student t of G − 1 degrees of freedom; Bonferroni corrects for their number.
 
 The whole matrix, off-diagonal entries included, is tested by the norm of Λ^{−½} Uᵀ (measured − expected) U
-Λ^{−½} against the same norm with the signs of the groups' deviations D_g flipped at random: if the expectation
-is right the D_g scatter symmetrically about 0. With the Gram matrix K_gh = ⟨D_g, D_h⟩ a flip s costs sᵀ K s.
+Λ^{−½} (of autocovariances: over all lags at once) against the same norm with the signs of the groups'
+deviations D_g flipped at random: if the expectation is right the D_g scatter symmetrically about 0. With the
+Gram matrix K_gh = ⟨D_g, D_h⟩ a flip s costs sᵀ K s.
 
 `level` is the probability of a false alarm of the whole comparison.
 """
@@ -27,6 +28,7 @@ from sgdynamics.statistics import Estimate, format_with_error
 
 # after this many relaxation times of the slowest mode a cold start has decayed to 0.7 %, its square to 5e-5
 RELAXATION_TIMES = 5.0
+ROUNDING = 1e-9
 # a level below about 50 in as many is out of the sign flips' reach: they then never reject
 MOST_FLIPS = 1_000_000
 
@@ -116,14 +118,20 @@ def compare(measured: Any, expected: Any, *, level: float = 1e-3) -> Comparison:
 
 @dataclass(frozen=True)
 class _Matrix:
-    """An expected covariance (or autocovariance) and the orthonormal directions along which it is tested."""
+    """An expected covariance (or autocovariance, or mean), the orthonormal directions along which it is tested,
+    and the variances along them, in whose units the whole matrix is."""
 
     value: np.ndarray
     directions: np.ndarray
+    variances: np.ndarray
 
 
 def _is_estimate(x: Any) -> bool:
     return hasattr(x, "standard_error") and hasattr(x, "value")
+
+
+def _is_prediction(x: Any) -> bool:
+    return isinstance(x, Prediction)
 
 
 def _plain(x: Any) -> Any:
@@ -141,17 +149,13 @@ def _paired(estimates: PyTree, expected: Any) -> tuple[list[tuple[str, Estimate,
     if not leaves or not all(isinstance(estimate, Estimate) for _, estimate in leaves):
         raise ValueError("measured holds something that is no estimate. Give an Ensemble, or its estimates.")
     named = [(_name(path, estimate), estimate) for path, estimate in leaves]
-
-    def is_prediction(x: Any) -> bool:
-        return isinstance(x, Prediction)
-
-    values = jax.tree.leaves(expected, is_leaf=is_prediction)
-    if is_prediction(expected):
+    values = jax.tree.leaves(expected, is_leaf=_is_prediction)
+    if _is_prediction(expected):
         values = [expected] * len(named)
     if len(values) != len(named):
         raise ValueError(f"expected holds {len(values)} arrays, but measured holds {len(named)} estimates.")
     pairs = [
-        (name, estimate, _of_prediction(estimate, value) if is_prediction(value) else value)
+        (name, estimate, _of_prediction(estimate, value) if _is_prediction(value) else value)
         for (name, estimate), value in zip(named, values, strict=True)
     ]
     unknown = [name for name, _, value in pairs if value is None]
@@ -172,16 +176,16 @@ def _of_prediction(estimate: Any, prediction: Prediction) -> Any:
     if of not in (None, "position", "velocity") or (velocity and prediction.phase_covariance is None):
         return None
     covariance = np.asarray(prediction.velocity_covariance if velocity else prediction.covariance)
-    directions = np.linalg.eigh(covariance)[1]
+    variances, directions = np.linalg.eigh(covariance)
     if quantity == "mean":
         mean = np.zeros(len(covariance)) if velocity else np.asarray(prediction.mean)
-        return _Matrix(mean, directions)
+        return _Matrix(mean, directions, variances)
     if quantity == "variance":
         return np.diag(covariance)
     if quantity == "covariance":
-        return _Matrix(covariance, directions)
+        return _Matrix(covariance, directions, variances)
     if quantity == "autocovariance" and not velocity:
-        return _Matrix(np.asarray(prediction.autocovariance(estimate.lags)), directions)
+        return _Matrix(np.asarray(prediction.autocovariance(estimate.lags)), directions, variances)
     return None
 
 
@@ -198,7 +202,8 @@ def _fitting(name: str, estimate: Any, expected: Any) -> Any:
     if isinstance(expected, _Matrix):
         return expected
     if estimate.quantity == "covariance" and value.ndim == 2:
-        return _Matrix(value, np.linalg.eigh((value + value.T) / 2)[1])
+        variances, directions = np.linalg.eigh((value + value.T) / 2)
+        return _Matrix(value, directions, variances)
     return value
 
 
@@ -220,8 +225,6 @@ def _tests(name: str, estimate: Any, expected: Any, level: float, families: int)
         return jnp.einsum("ik,...ij,jk->...k", U, C, U)
 
     directions = _students(name, how, estimate.map(along), np.asarray(along(jnp.asarray(expected.value))))
-    if expected.value.ndim > 2:
-        return [directions]
     return [directions, _whole_matrix(name, estimate, expected, level / (2 * families))]
 
 
@@ -261,12 +264,11 @@ def _flipped(gram: np.ndarray, flips: int) -> np.ndarray:
 
 def _whitened_deviations(estimate: Any, expected: _Matrix) -> tuple[np.ndarray, np.ndarray]:
     usable = np.asarray(estimate.weights) > 0
-    U = expected.directions
-    λ = np.einsum("ik,ij,jk->k", U, expected.value, U)
+    λ = expected.variances
     kept = λ > λ.max() * 1e-12
-    root = U[:, kept] / np.sqrt(λ[kept])
+    root = expected.directions[:, kept] / np.sqrt(λ[kept])
     difference = np.asarray(estimate.groups)[usable] - expected.value
-    whitened = np.einsum("ik,gij,jl->gkl", root, difference, root, optimize=True)
+    whitened = np.einsum("ik,g...ij,jl->g...kl", root, difference, root, optimize=True)
     return whitened.reshape(len(whitened), -1), np.asarray(estimate.weights)[usable]
 
 
@@ -274,16 +276,21 @@ def _whitened_deviations(estimate: Any, expected: _Matrix) -> tuple[np.ndarray, 
 
 
 def _relaxation(measured: Any, expected: Any) -> tuple[bool, list[str]]:
-    if not (isinstance(measured, Ensemble) and isinstance(expected, Prediction)):
+    predictions = [x for x in jax.tree.leaves(expected, is_leaf=_is_prediction) if _is_prediction(x)]
+    if not isinstance(measured, Ensemble) or not predictions or measured.provenance["initial"] == "law":
         return True, []
-    if measured.provenance["initial"] == "law":
-        return True, []
-    rate = float(expected.slowest_rate)
+    slowest = min(predictions, key=lambda prediction: float(prediction.slowest_rate))
+    rate, time_step = float(slowest.slowest_rate), float(slowest.time_step)
     times = measured.provenance["burn_in_time"] * rate
-    if times >= RELAXATION_TIMES:
+    if times >= RELAXATION_TIMES * (1 - ROUNDING):
         return True, []
-    steps = "no number of" if rate == 0 else f"{int(np.ceil(RELAXATION_TIMES / (rate * float(expected.time_step)))):,}"
+    steps = "no number of" if rate == 0 else f"{_rounded_up(RELAXATION_TIMES / (rate * time_step)):,}"
     return False, [
         f"burn_in is {times:.2g} relaxation times (burn_in · learning_rate · smallest rate) of the slowest mode, "
         f"less than {RELAXATION_TIMES:g}: {steps} steps would do, or start from the law (initial=prediction)."
     ]
+
+
+def _rounded_up(x: float) -> int:
+    """The next whole number, but x itself where it is whole to rounding."""
+    return int(np.ceil(x * (1 - ROUNDING)))
