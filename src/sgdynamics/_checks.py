@@ -125,6 +125,14 @@ def square(argument: str, value: T) -> T:
     return value
 
 
+def symmetric(argument: str, value: Any) -> Any:
+    """`value` with what rounding has left of asymmetry averaged out, where that is all there is."""
+    square(argument, value)
+    skew = jnp.max(jnp.abs(value - value.T)) <= 1e-6 * jnp.max(jnp.abs(value))
+    value = require(argument, value, skew, allowed="symmetric", remedy="Use (N + Nᵀ)/2.")
+    return (value + value.T) / 2
+
+
 def covariance(argument: str, value: T, *, like: Any) -> T:
     """`value`, where it is symmetric, has no negative eigenvalues (to rounding) and the shape of `like`."""
     shaped(argument, value, jnp.shape(like))

@@ -36,8 +36,14 @@ def squared_error(prediction: Real[Array, "*outputs"], target: Real[Array, "*tar
 def cross_entropy(prediction: Real[Array, " classes"], target: Real[Array, "*targets"]) -> Scalar:
     """−log softmax(f)_y for an integer class y, or −Σ_k y_k log softmax(f)_k for class probabilities y."""
     log_probabilities = jax.nn.log_softmax(prediction)
-    if jnp.issubdtype(target.dtype, jnp.integer):
-        return -log_probabilities[target]
+    is_class = jnp.issubdtype(target.dtype, jnp.integer)
+    if target.shape != (() if is_class else prediction.shape):
+        raise ValueError(
+            f"y has shape [samples, *{target.shape}] and dtype {target.dtype}, but it must hold integer classes "
+            f"[samples] or float probabilities [samples, {prediction.shape[0]}]."
+        )
+    if is_class:
+        return -log_probabilities.at[target].get(mode="fill", fill_value=jnp.nan)
     return -jnp.sum(target * log_probabilities)
 
 
@@ -165,8 +171,8 @@ class Problem(eqx.Module):
         θ, left, scale = _newton(self, θ, decay, jnp.asarray(tolerance, θ.dtype), steps)
         allowed = f"below {tolerance} × (1 + {scale})"
         remedy = "Start nearer to a minimum (`start=`), allow more `steps` or a larger `tolerance`."
-        return _checks.require("|gradient| at the end of minimum()", (θ, left), left <= tolerance * (1 + scale),
-                               allowed=allowed, remedy=remedy)[0]  # fmt: skip
+        return _checks.provided(θ, "|gradient| at the end of minimum()", left, left <= tolerance * (1 + scale),
+                                allowed=allowed, remedy=remedy)  # fmt: skip
 
     # --- where averages are taken -------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ class Dataset(AbstractFiniteData):
 
     def split(self, key: PRNGKey, samples: int) -> tuple["Dataset", "Dataset"]:
         """A random part of `samples` examples, and the rest (a training and a test set)."""
-        _checks.count("samples", samples)
+        samples = _checks.count("samples", samples)
         if samples >= self.samples:
             raise ValueError(f"samples = {samples}, but it must be less than the {self.samples} there are.")
         order = jax.random.permutation(key, self.samples)
@@ -83,6 +83,8 @@ class FreshLabels(AbstractFiniteData):
     label_noise_std: Scalar
 
     def __init__(self, dataset: Dataset, label_noise_std: RealScalar):
+        if not jnp.issubdtype(dataset.y.dtype, jnp.floating):
+            raise ValueError(f"y has dtype {dataset.y.dtype}, but labels with noise must be floats. Convert y.")
         self.x, self.y = dataset.x, dataset.y
         self.label_noise_std = jnp.asarray(_checks.not_negative("label_noise_std", label_noise_std), self.y.dtype)
 
@@ -106,6 +108,8 @@ class Teacher(eqx.Module):
 
     def __init__(self, matrix: Real[ArrayLike, "outputs inputs"], label_noise_std: RealScalar):
         self.matrix = _checks.finite("matrix", jnp.asarray(matrix, jnp.result_type(float)))
+        if self.matrix.ndim != 2:
+            raise ValueError(f"matrix has shape {self.matrix.shape}, but it must be [outputs, inputs].")
         noise = _checks.not_negative("label_noise_std", label_noise_std)
         self.label_noise_std = jnp.asarray(noise, self.matrix.dtype)
 

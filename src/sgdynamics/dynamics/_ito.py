@@ -190,7 +190,8 @@ class Langevin(AbstractItoProcess):
         """The number of the step in which time t lies, for a constant learning rate."""
         if callable(self.learning_rate):
             raise ValueError("learning_rate is a schedule, so that a time alone does not tell the step. Use simulate().")
-        return jnp.floor(t / self.learning_rate.astype(jnp.asarray(t).dtype)).astype(jnp.int32)
+        # a time reached by adding up steps may fall short of its step by rounding
+        return jnp.floor(t / self.learning_rate.astype(jnp.asarray(t).dtype) + 1e-3).astype(jnp.int32)
 
     def displacement(self, step: Step, t: Scalar, θ: Vector, dt: Scalar, dW: PyTree) -> Vector:
         η, λ = (at_step(h, step, θ.dtype) for h in (self.learning_rate, self.weight_decay))

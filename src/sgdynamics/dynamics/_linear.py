@@ -43,6 +43,7 @@ class LinearProcess(AbstractDynamics):
         m = jnp.zeros(A.shape[0], A.dtype) if mean is None else _checks.finite("mean", jnp.asarray(mean, A.dtype))
         if A.shape != N.shape or A.shape != m.shape * 2:
             raise ValueError(f"drift, noise and mean have shapes {A.shape}, {N.shape} and {m.shape}: they do not fit.")
+        N = _checks.symmetric("noise", N)
         self.mean, self.duration = m, jnp.asarray(_checks.positive("time_step", time_step), A.dtype)
         self.decay, covariance = transition(A, N, self.duration)
         self.kick = symmetric_root(covariance)

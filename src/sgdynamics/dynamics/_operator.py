@@ -9,22 +9,22 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 
 class DiffusionOperator(lx.AbstractLinearOperator):
     """z ↦ function(z), linear in z; `sources` are the shapes of z, the result is [parameters]."""
 
-    function: Callable[[PyTree], Float[Array, " parameters"]]
+    function: Callable[[PyTree], PyTree[Float[Array, "..."]]]
     sources: PyTree[jax.ShapeDtypeStruct] = eqx.field(static=True)
 
     def mv(self, vector):
         return self.function(vector)
 
     def as_matrix(self):
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), self.sources)
-        columns = jax.tree.leaves(jax.jacfwd(self.function)(zeros))
-        return jnp.concatenate([c.reshape(c.shape[0], -1) for c in columns], axis=1)
+        zeros, unravel = ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), self.sources))
+        return jax.jacfwd(lambda z: ravel_pytree(self.function(unravel(z)))[0])(zeros)
 
     def transpose(self):
         transposed = jax.linear_transpose(self.function, self.sources)
@@ -61,5 +61,6 @@ def _(operator: DiffusionOperator) -> DiffusionOperator:
 
 
 @lx.materialise.register(DiffusionOperator)
-def _(operator: DiffusionOperator) -> lx.MatrixLinearOperator:
-    return lx.MatrixLinearOperator(operator.as_matrix())
+def _(operator: DiffusionOperator) -> lx.PyTreeLinearOperator:
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), operator.sources)
+    return lx.PyTreeLinearOperator(jax.jacfwd(operator.function)(zeros), operator.out_structure())

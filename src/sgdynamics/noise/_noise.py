@@ -166,10 +166,7 @@ class Constant(AbstractNoise):
 
     def __init__(self, covariance: Real[ArrayLike, "parameters parameters"]):
         covariance = _checks.finite("covariance", jnp.asarray(covariance, jnp.result_type(float)))
-        values = jnp.linalg.eigvalsh(covariance)
-        small = -1e-10 * jnp.abs(values).max()
-        _checks.require("covariance", covariance, values >= small, allowed="positive semidefinite")
-        self.root = symmetric_root(covariance)
+        self.root = symmetric_root(_checks.symmetric("covariance", covariance))
 
     def sources(self):
         return jax.ShapeDtypeStruct(self.root.shape[:1], float)

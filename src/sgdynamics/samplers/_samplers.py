@@ -15,6 +15,7 @@ first step of the epoch).
 """
 
 from abc import abstractmethod
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -118,7 +119,7 @@ class Epochs(AbstractIndexSampler):
 
     def indices(self, samples: int, memory: Int[Array, " samples"], step: Step, key: PRNGKey):
         batch = step % self.batches_per_epoch(samples)
-        shuffle = lambda order: jax.random.permutation(key, order)
+        shuffle = lambda order: jax.random.permutation(key, jnp.arange(samples, dtype=order.dtype))
         order = jax.lax.cond(batch == 0, shuffle, lambda order: order, memory)
         return jax.lax.dynamic_slice_in_dim(order, batch * self.batch_size, self.batch_size), order
 
@@ -171,7 +172,7 @@ def as_sampler(sampler: AbstractSampler | int) -> AbstractSampler:
     """An integer means that batch size, with replacement."""
     if isinstance(sampler, AbstractSampler):
         return sampler
-    if isinstance(sampler, int):
+    if isinstance(sampler, Integral):
         return WithReplacement(sampler)
     raise ValueError(f"sampler = {sampler!r}, but it must be one of sgdynamics.samplers or a batch size.")
 
