@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PyTree, Real
 
 from sgdynamics import _checks
 from sgdynamics._types import Matrix, RealScalar, Scalar, Vector
-from sgdynamics.data import AbstractFiniteData, Data, Dataset, Teacher
+from sgdynamics.data import AbstractFiniteData, Data, Teacher
 from sgdynamics.networks import AbstractLinearMap, Linear
 
 POPULATION_SAMPLE = 10_000
@@ -111,11 +111,11 @@ class Problem(eqx.Module):
 
     # --- the loss and its derivatives ---------------------------------------------------------------------
 
-    def predictions(self, θ: Vector, data: Dataset | None = None) -> Float[Array, "samples *outputs"]:
+    def predictions(self, θ: Vector, data: Data | None = None) -> Float[Array, "samples *outputs"]:
         """f(x_μ; θ) for every example."""
         return jax.vmap(self.unflatten(θ))(self._finite(data).x)
 
-    def example_losses(self, θ: Vector, data: Dataset | None = None) -> Float[Array, " samples"]:
+    def example_losses(self, θ: Vector, data: Data | None = None) -> Float[Array, " samples"]:
         """ℓ(f(x_μ; θ), y_μ) for every example."""
         return jax.vmap(self.example_loss)(self.predictions(θ, data), self._finite(data).y)
 
@@ -137,7 +137,7 @@ class Problem(eqx.Module):
         return jax.grad(lambda θ: jnp.dot(weights, self.example_losses(θ)))(θ)
 
     def example_gradients(
-        self, θ: Vector, data: Dataset | None = None
+        self, θ: Vector, data: Data | None = None
     ) -> Float[Array, "samples parameters"]:
         """∇ℓ_μ(θ) for every example."""
         one = lambda x, y: jax.grad(lambda θ: self.example_loss(self.unflatten(θ)(x), y))(θ)
