@@ -5,7 +5,7 @@ import os
 # LAPACK's threads and XLA's would wait for each other: ten times slower where cores are few
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import jax  # noqa: E402
+import jax
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")

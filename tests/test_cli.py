@@ -77,9 +77,7 @@ def test_plot_draws_from_the_stored_result(tmp_path, capsys):
     figure = tmp_path / "results/example/tiny/figure.png"
     figure.unlink()
     assert cli.main(["plot", "results/example/tiny"]) == 0
-    assert figure.is_file() and capsys.readouterr().out.endswith(
-        "written to results/example/tiny/figure.png\n"
-    )
+    assert figure.is_file() and capsys.readouterr().out.endswith("written to results/example/tiny/figure.png\n")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "example/tiny", "--help"]])

@@ -66,7 +66,7 @@ def test_fresh_labels_have_the_stated_noise_anew_for_each_key():
 
 
 def test_label_noise_is_a_non_negative_float_on_float_labels():
-    with pytest.raises(ValueError, match="label_noise_std = -1.0.*≥ 0"):
+    with pytest.raises(ValueError, match=r"label_noise_std = -1.0.*≥ 0"):
         FreshLabels(Dataset(X, Y), -1.0)
     with pytest.raises(ValueError, match="y has dtype int64"):
         FreshLabels(Dataset(X, Y.astype(int)), 1.0)
@@ -86,7 +86,7 @@ def test_a_teacher_streams_its_law():
 
 @pytest.mark.parametrize("matrix, std", [(np.full((2, 2), np.nan), 0.1), (np.eye(2), -0.1), (np.eye(2), np.nan)])
 def test_a_teacher_refuses_bad_numbers(matrix, std):
-    with pytest.raises(ValueError, match="matrix|label_noise_std"):
+    with pytest.raises(ValueError, match=r"matrix|label_noise_std"):
         Teacher(matrix, std)
 
 

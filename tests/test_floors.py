@@ -74,9 +74,7 @@ def _reasons_inside(room: str, other: str) -> list[str]:
     if other not in FLOOR:
         return ["it has no floor: add it to the design's table and to this test"]
     reasons = ["not on a lower floor"] if FLOOR[other] >= FLOOR[room] else []
-    return reasons + (
-        ["the oracle must stay apart"] if other == "theory" and FLOOR[room] < COMPARISON else []
-    )
+    return reasons + (["the oracle must stay apart"] if other == "theory" and FLOOR[room] < COMPARISON else [])
 
 
 def _imports(tree: ast.Module, path: str):

@@ -57,5 +57,5 @@ def test_impossible_widths_are_refused(widths):
 
 @pytest.mark.parametrize("sizes", [(0, 1), (3, 0), (-1, 1)])
 def test_a_linear_network_needs_inputs_and_outputs(sizes):
-    with pytest.raises(ValueError, match="inputs|outputs"):
+    with pytest.raises(ValueError, match=r"inputs|outputs"):
         Linear(*sizes)

@@ -201,7 +201,7 @@ def test_a_batch_size_is_a_positive_whole_number(kind, size):
 @pytest.mark.parametrize("kind", [WithoutReplacement, Epochs])
 def test_a_batch_without_replacement_is_no_larger_than_the_data(kind):
     kind(5).check(numbered(5))
-    with pytest.raises(ValueError, match="batch_size = 6.*5 samples.*WithReplacement"):
+    with pytest.raises(ValueError, match=r"batch_size = 6.*5 samples.*WithReplacement"):
         kind(6).check(numbered(5))
     WithReplacement(6).check(numbered(5))
 

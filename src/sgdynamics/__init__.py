@@ -1,6 +1,6 @@
 """The stochastic dynamics of gradient descent: SGD, its SDE, and exact theory, with error bars.
 
-    data → problem → dynamics → ensemble → statistics → comparison with theory → figure and claims
+data → problem → dynamics → ensemble → statistics → comparison with theory → figure and claims
 """
 
 from sgdynamics import data as data
@@ -11,6 +11,10 @@ from sgdynamics import noise as noise
 from sgdynamics import samplers as samplers
 from sgdynamics import statistics as statistics
 from sgdynamics import theory as theory
+from sgdynamics._compare import Comparison as Comparison
+from sgdynamics._compare import compare as compare
+from sgdynamics._predict import Prediction as Prediction
+from sgdynamics._predict import predict as predict
 from sgdynamics._problem import Problem as Problem
 from sgdynamics._problem import cross_entropy as cross_entropy
 from sgdynamics._problem import squared_error as squared_error
@@ -23,7 +27,3 @@ from sgdynamics.dynamics import State as State
 from sgdynamics.dynamics import solve as solve
 from sgdynamics.ensemble import Ensemble as Ensemble
 from sgdynamics.ensemble import simulate as simulate
-from sgdynamics._compare import Comparison as Comparison
-from sgdynamics._compare import compare as compare
-from sgdynamics._predict import Prediction as Prediction
-from sgdynamics._predict import predict as predict

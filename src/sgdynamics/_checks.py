@@ -111,9 +111,7 @@ def float64(argument: str, value: Any):
 def shaped(argument: str, value: T, shape: tuple[int, ...], remedy: str = "") -> T:
     """`value`, where its shape is `shape`."""
     if jnp.shape(value) != shape:
-        raise ValueError(
-            f"{argument} has shape {jnp.shape(value)}, but it must have shape {shape}. {remedy}".rstrip()
-        )
+        raise ValueError(f"{argument} has shape {jnp.shape(value)}, but it must have shape {shape}. {remedy}".rstrip())
     return value
 
 

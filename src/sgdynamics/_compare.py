@@ -262,7 +262,7 @@ def _whole_matrix(name: str, estimate: Any, expected: _Matrix, level: float) -> 
     p = (1 + np.sum(flipped >= observed * (1 - 1e-9))) / (1 + len(flipped))
     measured, null, scatter = np.sqrt(observed), np.sqrt(flipped).mean(), np.sqrt(flipped).std()
     t = np.asarray((measured - null) / max(scatter, np.finfo(float).tiny))
-    return Test(name, "whole, sign flips", np.asarray(measured), np.asarray(scatter), np.asarray(null), t, float(p))
+    return Test(name, "norm, sign flips", np.asarray(measured), np.asarray(scatter), np.asarray(null), t, float(p))
 
 
 def _flipped(gram: np.ndarray, flips: int) -> np.ndarray:
@@ -291,7 +291,7 @@ def _whitened_deviations(estimate: Any, expected: _Matrix) -> tuple[np.ndarray, 
 
 def _relaxation(measured: Any, expected: Any) -> tuple[bool, list[str]]:
     predictions = [x for x in jax.tree.leaves(expected, is_leaf=_is_prediction) if _is_prediction(x)]
-    if not isinstance(measured, Ensemble) or not predictions or measured.provenance["initial"] == "law":
+    if not isinstance(measured, Ensemble) or not predictions or _started_from(measured, predictions):
         return True, []
     slowest = min(predictions, key=lambda prediction: float(prediction.slowest_rate))
     rate, time_step = float(slowest.slowest_rate), float(slowest.time_step)
@@ -301,8 +301,15 @@ def _relaxation(measured: Any, expected: Any) -> tuple[bool, list[str]]:
     steps = "no number of" if rate == 0 else f"{_rounded_up(RELAXATION_TIMES / (rate * time_step)):,}"
     return False, [
         f"burn_in is {times:.2g} relaxation times (burn_in · learning_rate · smallest rate) of the slowest mode, "
-        f"less than {RELAXATION_TIMES:g}: {steps} steps would do, or start from the law (initial=prediction)."
+        f"less than {RELAXATION_TIMES:g}: {steps} steps would do, or start from this law (initial=prediction)."
     ]
+
+
+def _started_from(measured: Ensemble, predictions: list[Prediction]) -> bool:
+    """Whether replicas started from one of these laws, known by its total variance."""
+    variance = measured.provenance["initial_variance"]
+    traces = [float(jnp.trace(prediction.covariance)) for prediction in predictions]
+    return variance is not None and any(np.isclose(variance, trace, rtol=1e-9) for trace in traces)
 
 
 def _rounded_up(x: float) -> int:

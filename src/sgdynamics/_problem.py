@@ -136,9 +136,7 @@ class Problem(eqx.Module):
         """Σ_μ a_μ ∇ℓ_μ(θ), as one vector-Jacobian product: per-example gradients are never stored."""
         return jax.grad(lambda θ: jnp.dot(weights, self.example_losses(θ)))(θ)
 
-    def example_gradients(
-        self, θ: Vector, data: Data | None = None
-    ) -> Float[Array, "samples parameters"]:
+    def example_gradients(self, θ: Vector, data: Data | None = None) -> Float[Array, "samples parameters"]:
         """∇ℓ_μ(θ) for every example."""
         one = lambda x, y: jax.grad(lambda θ: self.example_loss(self.unflatten(θ)(x), y))(θ)
         data = self._finite(data)

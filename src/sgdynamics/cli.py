@@ -16,10 +16,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 # LAPACK's threads and XLA's would wait for each other: ten times slower where cores are few
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import jax  # noqa: E402
-import tyro  # noqa: E402
+import jax
+import tyro
 
-from sgdynamics import experiments  # noqa: E402
+from sgdynamics import experiments
 
 _SUMMARY = "Stochastic gradient descent as a stochastic process: simulated, modelled, predicted, compared."
 
@@ -107,9 +107,7 @@ def run(name: str, options: Sequence[str], *, program: str) -> int:
 
 def show() -> int:
     """Prints every experiment with its source."""
-    rows = [
-        (name, experiments.get(name).source, experiments.get(name).summary) for name in experiments.names()
-    ]
+    rows = [(name, experiments.get(name).source, experiments.get(name).summary) for name in experiments.names()]
     print(experiments.table(("experiment", "source", "what it shows"), rows, align="lll"))
     return 0
 

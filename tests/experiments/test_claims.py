@@ -85,8 +85,7 @@ def test_the_false_alarm_rate_is_the_level(degrees_of_freedom):
     law = stats.norm if degrees_of_freedom is None else stats.t(degrees_of_freedom)
     z = law.rvs(size=trials, random_state=np.random.default_rng(0))
     judged = [
-        equality(1.0 + error * x, error, level=level, degrees_of_freedom=degrees_of_freedom, resolution=9.0)
-        for x in z
+        equality(1.0 + error * x, error, level=level, degrees_of_freedom=degrees_of_freedom, resolution=9.0) for x in z
     ]
     alarms = sum(claim.verdict == "not reproduced" for claim in judged)
     assert abs(alarms - level * trials) < 4 * math.sqrt(level * (1 - level) * trials)

@@ -103,9 +103,7 @@ def test_a_missing_file_is_named(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["data.nc", "claims.json", "config.json"])
-@pytest.mark.parametrize(
-    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"[1]", lambda b: b"3"]
-)
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"[1]", lambda b: b"3"])
 def test_a_damaged_file_is_an_error_that_says_so(tmp_path, name, damage):
     save(tmp_path / "result", record())
     path = tmp_path / "result" / name

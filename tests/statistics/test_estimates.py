@@ -89,9 +89,7 @@ def many(statistic, paths, groups):
 
     def one(path):
         alive = jnp.ones(path.shape[1], bool)
-        sums = statistic.init(
-            States(path[0]), alive, Groups(path.shape[1], groups), Records(path.shape[0] - 1)
-        )
+        sums = statistic.init(States(path[0]), alive, Groups(path.shape[1], groups), Records(path.shape[0] - 1))
         for k in range(path.shape[0] - 1):
             sums = statistic.update(sums, States(path[k + 1]), alive, k)
         estimate = statistic.finalise(sums)

@@ -56,9 +56,7 @@ def test_displacement_of_an_autoregression(record):
     x = record.ar1(0.8, 60, 2048, 3, seed=3)
     estimate = record.estimate(Displacement((1, 7)), x, groups=32)
     assert np.all(np.abs(estimate.z(6 * (1 - 0.8 ** np.array([1, 7])))) < record.worst_allowed(estimate, 2))
-    assert np.all(
-        np.abs(estimate.z(6 * (1 - 0.7 ** np.array([1, 7]))))[0] > record.worst_allowed(estimate, 2)
-    )
+    assert np.all(np.abs(estimate.z(6 * (1 - 0.7 ** np.array([1, 7]))))[0] > record.worst_allowed(estimate, 2))
 
 
 def test_a_scalar_observable_and_lag_zero_alone(record):
@@ -120,7 +118,7 @@ def test_the_number_of_records_may_be_traced(record):
     def run(count):
         statistic = Displacement((1,))
         sums = statistic.init(record.States(x), jnp.ones(4, bool), Groups(4), Records(count))
-        body = lambda k, s: statistic.update(s, record.States(x + k), jnp.ones(4, bool), k)  # noqa: E731
+        body = lambda k, s: statistic.update(s, record.States(x + k), jnp.ones(4, bool), k)
         return statistic.finalise(jax.lax.fori_loop(0, count, body, sums)).value
 
     assert run(7).shape == (1,)

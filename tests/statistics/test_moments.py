@@ -94,9 +94,7 @@ def test_float32_sums_of_many_records(record):
     @jax.jit
     def run():
         def body(k, both):
-            return tuple(
-                statistic.update(s, state(k, d), alive, k) for s, d in zip(both, dtypes, strict=True)
-            )
+            return tuple(statistic.update(s, state(k, d), alive, k) for s, d in zip(both, dtypes, strict=True))
 
         dtypes = (jnp.float32, jnp.float64)
         zero = record.States(jnp.zeros((8, 2), jnp.float32)), record.States(jnp.zeros((8, 2)))
@@ -105,9 +103,7 @@ def test_float32_sums_of_many_records(record):
 
     narrow, exact = run()
     assert narrow.moments[2].total.dtype == jnp.float32
-    assert np.allclose(
-        statistic.finalise(narrow).value, statistic.finalise(exact).value, rtol=1e-5, atol=1e-6
-    )
+    assert np.allclose(statistic.finalise(narrow).value, statistic.finalise(exact).value, rtol=1e-5, atol=1e-6)
 
 
 def test_sums_do_not_grow_with_records_and_keep_the_dtype(record):
@@ -131,9 +127,7 @@ def test_observables(record):
     assert np.allclose(mean.value, ((x[1:] - origin) @ directions).mean((0, 1))) and mean.of == "projection"
     one = record.estimate(Mean(Projection(directions[:, 0])), x)
     assert np.allclose(one.value, (x[1:] @ directions[:, 0]).mean())
-    assert np.allclose(
-        record.estimate(Mean(Norm(origin)), x).value, np.linalg.norm(x[1:] - origin, axis=-1).mean()
-    )
+    assert np.allclose(record.estimate(Mean(Norm(origin)), x).value, np.linalg.norm(x[1:] - origin, axis=-1).mean())
     speed = record.estimate(Mean(statistics.velocity), x, velocity=v)
     assert np.allclose(speed.value, v[1:].mean((0, 1))) and speed.of == "velocity"
     assert record.estimate(Covariance(Norm()), x).value.shape == (1, 1)

@@ -55,9 +55,7 @@ def test_snapshots_check_steps_and_size(record):
     big = jax.ShapeDtypeStruct((20_000, 1_000), jnp.float32)
     with pytest.raises(ValueError, match=r"10 snapshots.*fewer snapshots"):
         jax.eval_shape(
-            lambda x: Snapshots(range(10)).init(
-                record.States(x), jnp.ones(20_000, bool), Groups(20_000), Records(9)
-            ),
+            lambda x: Snapshots(range(10)).init(record.States(x), jnp.ones(20_000, bool), Groups(20_000), Records(9)),
             big,
         )
 

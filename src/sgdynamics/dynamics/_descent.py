@@ -10,7 +10,6 @@ decay. At β = 0 the first line is Gross, Raulf and Räth, Eq. (2.11).
 from collections.abc import Callable
 from typing import ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 import optax
 
@@ -83,9 +82,7 @@ class Descent(AbstractDynamics):
     transformation: optax.GradientTransformation
     sampler: AbstractSampler
 
-    def __init__(
-        self, problem: Problem, transformation: optax.GradientTransformation, sampler: AbstractSampler | int
-    ):
+    def __init__(self, problem: Problem, transformation: optax.GradientTransformation, sampler: AbstractSampler | int):
         self.problem, self.transformation, self.sampler = problem, transformation, as_sampler(sampler)
         self.sampler.check(problem.data)
 

@@ -189,7 +189,7 @@ class Langevin(AbstractItoProcess):
     def step_at(self, t: Scalar) -> Step:
         """The number of the step in which time t lies, for a constant learning rate."""
         if callable(self.learning_rate):
-            raise ValueError("learning_rate is a schedule, so that a time alone does not tell the step. Use simulate().")
+            raise ValueError("learning_rate is a schedule: a time alone does not tell the step. Use simulate().")
         # a time reached by adding up steps may fall short of its step by rounding
         return jnp.floor(t / self.learning_rate.astype(jnp.asarray(t).dtype) + 1e-3).astype(jnp.int32)
 

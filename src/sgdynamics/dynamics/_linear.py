@@ -1,14 +1,14 @@
 """Linear processes by their exact transitions: no error of time discretisation, at any step size.
 
-    dx = −A (x − m) dt + √N dW        ⇒        x(t + h) = m + e^{−Ah} (x(t) − m) + ξ,   cov ξ = ∫₀ʰ e^{−As} N e^{−Aᵀs} ds
+dx = −A (x − m) dt + √N dW    ⇒    x(t + h) = m + e^{−Ah} (x(t) − m) + ξ,    cov ξ = ∫₀ʰ e^{−As} N e^{−Aᵀs} ds
 """
 
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Real
 from jaxtyping import ArrayLike as ArrayLike
+from jaxtyping import Real
 
 from sgdynamics import _checks
 from sgdynamics._linalg import symmetric_root, transition

@@ -6,7 +6,7 @@ import diffrax
 import jax.numpy as jnp
 
 from sgdynamics import _checks
-from sgdynamics._types import PRNGKey, RealScalar, Vector
+from sgdynamics._types import PRNGKey, Vector
 from sgdynamics.dynamics._brownian import StepBrownianPath
 from sgdynamics.dynamics._ito import AbstractItoProcess
 

@@ -47,7 +47,9 @@ def replicate(
     key: PRNGKey,
 ) -> Replicas:
     """Replicas at given positions (and velocities), before their first step."""
-    states = jax.vmap(dynamics.init)(positions) if velocities is None else jax.vmap(dynamics.init)(positions, velocities)
+    states = (
+        jax.vmap(dynamics.init)(positions) if velocities is None else jax.vmap(dynamics.init)(positions, velocities)
+    )
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(positions.shape[0], dtype=jnp.uint32))
     return Replicas(states, keys, bounded(states), jnp.zeros((), jnp.int32))
 

@@ -8,14 +8,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, PyTree
 
 from sgdynamics import _checks
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import AbstractDynamics, State
 from sgdynamics.ensemble import _kernels
 from sgdynamics.ensemble._core import Kernel, Replicas, Sums, advance, evolve, is_statistic, replicate
+from sgdynamics.ensemble._provenance import provenance
+from sgdynamics.ensemble._starts import starts
 from sgdynamics.statistics import AbstractStatistic, Groups, Records
 
 CHUNK_SECONDS = 0.5
@@ -82,17 +83,17 @@ def simulate(
     dtype = jnp.dtype(jnp.float32 if dtype is None else dtype)
     kernel = _kernels.choose(dynamics, every=every, dtype=dtype) if kernel is None else kernel
     start_key, run_key = jax.random.split(key)
-    positions, velocities = _starts(dynamics, initial, replicas, start_key)
-    provenance = _provenance(dynamics, initial, kernel, dtype, replicas, steps, burn_in, every, groups, key)
+    positions, velocities = starts(dynamics, initial, replicas, start_key)
+    record = provenance(dynamics, initial, kernel, dtype, replicas, steps, burn_in, every, groups, key)
     dynamics, statistics, kernel, positions, velocities = cast(
         (dynamics, statistics, kernel, positions, velocities), dtype
     )
     run = Run(dynamics, statistics, kernel, replicas, steps, burn_in, every, groups)
     started = time.perf_counter()
-    with _reporter(progress, burn_in + steps) as report:
+    with Reporter(progress, burn_in + steps) as report:
         ensemble, sums = run(positions, velocities, run_key, report)
-    provenance["seconds"] = time.perf_counter() - started
-    return _conclude(statistics, ensemble, sums, provenance)
+    record["seconds"] = time.perf_counter() - started
+    return _conclude(statistics, ensemble, sums, record)
 
 
 class Run:
@@ -182,44 +183,6 @@ def cast(tree: PyTree, dtype) -> PyTree:
     return jax.tree.map(inexact, tree)
 
 
-# --- where replicas start -------------------------------------------------------------------------------------
-
-
-def _starts(
-    dynamics: AbstractDynamics, initial: Any, replicas: int, key: PRNGKey
-) -> tuple[Float[Array, "replicas parameters"], Float[Array, "replicas parameters"] | None]:
-    """Positions, and velocities where `initial` has them."""
-    draw = getattr(initial, "draw", initial if callable(initial) else None)
-    if initial is None:
-        initial = dynamics.initial_position()
-    elif draw is not None:
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(replicas, dtype=jnp.uint32))
-        initial = eqx.filter_vmap(draw)(keys)
-    position, velocity = (initial.position, initial.velocity) if _is_state(initial) else (initial, None)
-    if draw is not None and not dynamics.takes_velocity:
-        velocity = None  # of a law over (θ, v), a process without velocity takes θ
-    parameters = dynamics.initial_position().shape[0]
-    velocity = None if velocity is None else _per_replica("velocity", velocity, replicas, parameters)
-    return _per_replica("position", position, replicas, parameters), velocity
-
-
-def _is_state(initial: Any) -> bool:
-    return hasattr(initial, "position") and hasattr(initial, "velocity")
-
-
-def _per_replica(what: str, x: Any, replicas: int, parameters: int) -> Float[Array, "replicas parameters"]:
-    x = jnp.asarray(x)
-    if x.shape not in ((parameters,), (replicas, parameters)):
-        raise ValueError(
-            f"initial has a {what} of shape {x.shape}, but it must be [parameters] = {(parameters,)} or "
-            f"[replicas, parameters] = {(replicas, parameters)}."
-        )
-    return jnp.broadcast_to(x, (replicas, parameters))
-
-
-# --- what a run leaves ----------------------------------------------------------------------------------------
-
-
 def _conclude(statistics, replicas: Replicas, sums: Sums, provenance: dict[str, Any]) -> Ensemble:
     diverged = int(jnp.sum(~replicas.alive))
     provenance |= {"diverged": diverged, "steps_done": int(replicas.step)}
@@ -234,62 +197,7 @@ def _conclude(statistics, replicas: Replicas, sums: Sums, provenance: dict[str, 
     return Ensemble(estimates, replicas.states, replicas.alive, provenance)
 
 
-def _provenance(dynamics, initial, kernel, dtype, replicas, steps, burn_in, every, groups, key) -> dict[str, Any]:
-    """How the run is made, in plain values."""
-    device = jax.devices()[0]
-    return {
-        "dynamics": type(dynamics).__name__,
-        "hyperparameters": _hyperparameters(dynamics),
-        "replicas": replicas,
-        "steps": steps,
-        "burn_in": burn_in,
-        "every": every,
-        "groups": min(groups, replicas),
-        "dtype": dtype.name,
-        "kernel": _kernels.name(kernel),
-        "initial": _describe(initial),
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "burn_in_time": _elapsed(dynamics, burn_in),
-        "device": device.device_kind,
-        "platform": device.platform,
-    }
-
-
-def _hyperparameters(dynamics: AbstractDynamics) -> dict[str, Any]:
-    """The scalars that a dynamics is made with; schedules by name."""
-    fields = {name: getattr(dynamics, name) for name in dynamics.__dataclass_fields__}
-    plain = {name: value for name, value in fields.items() if isinstance(value, int | float | str | bool)}
-    scalars = {name: float(x) for name, x in fields.items() if eqx.is_inexact_array(x) and x.shape == ()}
-    schedules = {
-        name: repr(fields[name]) for name in ("learning_rate", "momentum", "weight_decay") if callable(fields.get(name))
-    }
-    return plain | scalars | schedules | _sampler(fields.get("sampler"))
-
-
-def _sampler(sampler: Any) -> dict[str, Any]:
-    if sampler is None:
-        return {}
-    return {"sampler": type(sampler).__name__, "batch_size": getattr(sampler, "batch_size", None)}
-
-
-def _describe(initial: Any) -> str:
-    if initial is None:
-        return "parameters"
-    if hasattr(initial, "draw"):
-        return "law"
-    if _is_state(initial):
-        return "state"
-    return "callable" if callable(initial) else "position"
-
-
-def _elapsed(dynamics: AbstractDynamics, steps: int) -> float:
-    """Time t that passes in the first `steps` steps, Σ of the learning rates."""
-    if callable(getattr(dynamics, "learning_rate", None)):
-        return float(jnp.sum(jax.vmap(dynamics.time_step)(jnp.arange(steps))))
-    return steps * float(dynamics.time_step(jnp.asarray(0)))
-
-
-class _reporter:
+class Reporter:
     """What `report(steps)` does with progress: a bar, the caller's function, or nothing."""
 
     def __init__(self, progress: bool | Callable[[int], None], total: int):

@@ -222,9 +222,7 @@ def _claims(case: Case, kind: str, measured: sgd.Ensemble, law: sgd.Prediction) 
         for name, (estimate, expected) in quantities.items()
     ]  # fmt: skip
     comparison = sgd.compare(measured.estimates["covariance"], law.covariance, level=LEVEL)
-    statement = (
-        f"variances along all {law.mean.shape[0]} expected directions, and the whole matrix, agree (p-value)"
-    )
+    statement = f"variances along all {law.mean.shape[0]} expected directions, and the whole matrix, agree (p-value)"
     whole = Claim.bound(
         f"{case.name}/whole covariance/{kind}", source, statement, comparison.p_value, 0.0, LEVEL,
         side="at least", level=LEVEL,
@@ -240,9 +238,7 @@ def _frozen_noise(case: Case, measured: sgd.Ensemble) -> Claim:
     id, source = f"{case.name}/frozen noise", f"{GROSS}, Eq. 2.30"
     numbers = (stiffest.value, stiffest.standard_error)
     about = {"level": LEVEL, "degrees_of_freedom": stiffest.degrees_of_freedom}
-    statement = (
-        f"the stiffest mode's variance has the value for frozen noise ({frozen / exact - 1:+.1%} of exact)"
-    )
+    statement = f"the stiffest mode's variance has the value for frozen noise ({frozen / exact - 1:+.1%} of exact)"
     if abs(frozen / exact - 1) < 0.02:
         return Claim.equality(id, source, statement, *numbers, frozen, resolution=frozen / 2, **about)
     return Claim.rejection(id, source, f"not: {statement}", *numbers, exact, rejected=frozen, **about)
@@ -298,9 +294,7 @@ def _discretisation(case: Case, converged: sgd.Ensemble, config: DemoConfig, pro
     """The stiffest mode's variance against the number of substeps, and what that says of one substep."""
     counts = (1, 2, config.substeps)
     ensembles = {n: _at_substeps(case, n, progress) for n in counts[:2]}
-    covariances = {n: e.estimates for n, e in ensembles.items()} | {
-        counts[2]: converged.estimates["covariance"]
-    }
+    covariances = {n: e.estimates for n, e in ensembles.items()} | {counts[2]: converged.estimates["covariance"]}
     stiffest = {n: covariances[n].map(case.along).map(lambda v: v[-1]) for n in counts}
     exact, sde = float(case.law("exact")[-1]), float(case.law("multiplicative")[-1])
     one, many = stiffest[1], stiffest[config.substeps]

@@ -53,9 +53,7 @@ def run(
     return execute(plan(experiment, config, out=out, figure=figure), progress)
 
 
-def plan(
-    experiment: Experiment, config: Any, *, out: str | os.PathLike | None = None, figure: bool = True
-) -> Plan:
+def plan(experiment: Experiment, config: Any, *, out: str | os.PathLike | None = None, figure: bool = True) -> Plan:
     """All that a run needs, checked: what can be refused is refused here, before anything is computed."""
     folder = _store.check_destination(out or pathlib.Path("results") / experiment.name)
     _config.to_mapping(config)

@@ -35,9 +35,7 @@ class Record:
     claims: Sequence[Claim]
 
 
-def save(
-    folder: str | os.PathLike, record: Record, draw: Callable[[pathlib.Path], None] | None = None
-) -> None:
+def save(folder: str | os.PathLike, record: Record, draw: Callable[[pathlib.Path], None] | None = None) -> None:
     """Writes `record` to `folder`, in place of an earlier result; `draw` writes the figure to a path."""
     check_described(record.data)
     check_ids(record.claims)
@@ -102,9 +100,7 @@ def check_described(data: xr.Dataset) -> None:
     for name, variable in data.variables.items():
         missing = [attribute for attribute in ("units", "long_name") if not variable.attrs.get(attribute)]
         if missing:
-            raise ValueError(
-                f'data variable {name} lacks {" and ".join(missing)} (units: "1" where it has none).'
-            )
+            raise ValueError(f'data variable {name} lacks {" and ".join(missing)} (units: "1" where it has none).')
     unnamed = [dim for dim in data.dims if re.fullmatch(r"dim_\d+", str(dim))]
     if unnamed:
         raise ValueError(f"data has the dimensions {unnamed}: name them in words of the field.")

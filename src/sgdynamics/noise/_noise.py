@@ -27,7 +27,7 @@ from sgdynamics import _checks
 from sgdynamics._linalg import symmetric_root
 from sgdynamics._problem import Problem, squared_error
 from sgdynamics._types import Matrix, PRNGKey, RealScalar, Scalar, Vector
-from sgdynamics.data import AbstractFiniteData, FreshLabels, Teacher
+from sgdynamics.data import FreshLabels, Teacher
 from sgdynamics.networks import AbstractLinearMap
 from sgdynamics.samplers import AbstractSampler, FullBatch, as_sampler
 

@@ -49,9 +49,7 @@ def _substeps(axes: Axes, data: xr.Dataset) -> None:
     axes.axhline(1, color=SGD, label="SGD, exact theory")
     axes.axhline(float(data["digits_mode_multiplicative"][-1]) / exact, color=SDE, label="SDE, theory")
     theory(axes, data["substeps_fine"], data["substeps_theory"] / exact, "Euler-Maruyama, theory", BLACK)
-    simulation(
-        axes, n, data["substeps_measured"] / exact, data["substeps_error"] / exact, "Euler-Maruyama", BLACK
-    )
+    simulation(axes, n, data["substeps_measured"] / exact, data["substeps_error"] / exact, "Euler-Maruyama", BLACK)
     axes.set(title="(c) digits, stiffest mode: one substep is SGD", xscale="log")
     axes.set(xlabel="Euler-Maruyama substeps in a step", ylabel="variance / exact theory of SGD")
     axes.set_xticks(n.values, [str(int(k)) for k in n.values])

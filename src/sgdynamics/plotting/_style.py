@@ -33,9 +33,7 @@ def panels(rows: int = 1, columns: int = 1, *, width: float = 4.2, height: float
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def theory(
-    axes: Axes, x: Any, y: Any, label: str | None = None, colour: str = COLOURS[0], **more: Any
-) -> None:
+def theory(axes: Axes, x: Any, y: Any, label: str | None = None, colour: str = COLOURS[0], **more: Any) -> None:
     """A theory's prediction: a solid line."""
     axes.plot(x, y, color=colour, label=label, zorder=2, **more)
 

@@ -1,9 +1,9 @@
 """Random indices, so defined that any kernel on any device can make the same draws.
 
-    uniform            ⌊P u / 2³²⌋ for a 32-bit word u: the high word of u·P. No index is likelier than another
-                       by more than P/2³² relatively (5·10⁻⁷ for 2,000 samples).
-    distinct           a uniformly random subset by Floyd's algorithm: for j = P−S … P−1 draw t from 0 … j
-                       and keep t, or j where t is already kept. (Bentley and Floyd, CACM 30, 1987)
+uniform            ⌊P u / 2³²⌋ for a 32-bit word u: the high word of u·P. No index is likelier than another
+                   by more than P/2³² relatively (5·10⁻⁷ for 2,000 samples).
+distinct           a uniformly random subset by Floyd's algorithm: for j = P−S … P−1 draw t from 0 … j
+                   and keep t, or j where t is already kept. (Bentley and Floyd, CACM 30, 1987)
 """
 
 import jax

@@ -57,14 +57,10 @@ class AbstractIndexSampler(AbstractSampler):
     batch_size: eqx.AbstractVar[int]
 
     @abstractmethod
-    def indices(
-        self, samples: int, memory: Memory, step: Step, key: PRNGKey
-    ) -> tuple[Int[Array, " batch"], Memory]:
+    def indices(self, samples: int, memory: Memory, step: Step, key: PRNGKey) -> tuple[Int[Array, " batch"], Memory]:
         """The indices of the minibatch of `step`; `key` is the replica's, folded by the step."""
 
-    def draw(
-        self, data: AbstractFiniteData, memory: Memory, step: Step, key: PRNGKey
-    ) -> tuple[Dataset, Memory]:
+    def draw(self, data: AbstractFiniteData, memory: Memory, step: Step, key: PRNGKey) -> tuple[Dataset, Memory]:
         index_key, label_key = _keys(data, jax.random.fold_in(key, step))
         indices, memory = self.indices(data.samples, memory, step, index_key)
         return data.take(indices, label_key), memory

@@ -152,9 +152,7 @@ class AbstractMoments(AbstractAccumulator):
         """An error where the sums for observables of the shape of `x` would be too large."""
 
     @abc.abstractmethod
-    def terms(
-        self, deviations: Float[Array, "groups members ..."], present: Bool[Array, "groups members"]
-    ) -> Any:
+    def terms(self, deviations: Float[Array, "groups members ..."], present: Bool[Array, "groups members"]) -> Any:
         """What one record adds to each group's sums; deviations are 0 where a member is not present."""
 
     @abc.abstractmethod
@@ -168,9 +166,7 @@ class AbstractMoments(AbstractAccumulator):
         reference = self.reference(self.observe(states, alive), alive)
         split = jax.ShapeDtypeStruct((groups.count, groups.members, *x.shape[1:]), x.dtype)
         present = jax.eval_shape(groups.present, alive)
-        return Sums(
-            Ledger.open(groups, alive), reference, _running.zeros(jax.eval_shape(self.terms, split, present))
-        )
+        return Sums(Ledger.open(groups, alive), reference, _running.zeros(jax.eval_shape(self.terms, split, present)))
 
     def update(self, sums: Sums, states: Any, alive: Mask, record: Record) -> Sums:
         groups = sums.ledger.groups

@@ -48,8 +48,7 @@ class Covariance(AbstractMoments):
         components = x.shape[1]
         if self.about is not None and self.about.shape != (components,):
             raise ValueError(
-                f"about has {self.about.size} components, but the observable has {components}. "
-                "Give one for each."
+                f"about has {self.about.size} components, but the observable has {components}. Give one for each."
             )
         check_covariance_size(components, 1, groups, self.allow_large)
 

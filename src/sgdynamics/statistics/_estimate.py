@@ -58,9 +58,7 @@ class Estimate(eqx.Module):
         Exact for linear functions (each pseudo-value is mapped), to first order for others. Coordinates
         are dropped, because the shape may change.
         """
-        shares = masked(
-            self.weights > 0, jnp.broadcast_to(_column(self.weights, self.groups), self.groups.shape)
-        )
+        shares = masked(self.weights > 0, jnp.broadcast_to(_column(self.weights, self.groups), self.groups.shape))
         # leaving out the only group leaves nothing: any finite stand-in will do
         rest = jnp.where(shares < 1, 1 - shares, 1)
         without = (self.value[None] - shares * self.groups) / rest

@@ -72,8 +72,7 @@ class Halves(AbstractStatistic):
     def init(self, states: Any, alive: Mask, groups: Groups, records: Records) -> HalvesSums:
         if isinstance(records.count, int) and records.count < 2:
             raise ValueError(
-                f"records = {records.count}, but Halves needs at least 2. "
-                "Simulate longer, or record more often."
+                f"records = {records.count}, but Halves needs at least 2. Simulate longer, or record more often."
             )
         half, count = records.count // 2, jnp.asarray(records.count).astype(jnp.int32)
         empty = self.statistic.init(states, alive, groups, Records(half, records.every))

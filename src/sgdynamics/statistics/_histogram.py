@@ -57,9 +57,7 @@ class Histogram(AbstractMoments):
     def __init__(self, edges: Any, of: Observable | None = None):
         self.edges = floating("edges", edges)
         if self.edges.ndim != 1 or self.edges.size < 2:
-            raise ValueError(
-                f"edges has shape {self.edges.shape}, but it must be [bins + 1]. jnp.linspace makes some."
-            )
+            raise ValueError(f"edges has shape {self.edges.shape}, but it must be [bins + 1]. jnp.linspace makes some.")
         _checks.require("edges", self.edges, jnp.diff(self.edges) > 0, allowed="ascending", remedy="Sort it.")
         self.of = of
         self.quantity = "histogram"
@@ -76,12 +74,8 @@ class Histogram(AbstractMoments):
             "Use fewer groups or edges, or a scalar observable",
         )
 
-    def terms(
-        self, deviations: Float[Array, "groups members ..."], present: Bool[Array, "groups members"]
-    ) -> Any:
-        bins = jnp.searchsorted(self.edges.astype(deviations.dtype), deviations, side="right").astype(
-            jnp.int32
-        )
+    def terms(self, deviations: Float[Array, "groups members ..."], present: Bool[Array, "groups members"]) -> Any:
+        bins = jnp.searchsorted(self.edges.astype(deviations.dtype), deviations, side="right").astype(jnp.int32)
         here = present.reshape(present.shape + (1,) * (bins.ndim - 1))
         every_bin = jnp.arange(self.edges.size + 1, dtype=jnp.int32).reshape((1,) * bins.ndim + (-1,))
         return jnp.sum((bins[..., None] == every_bin) & here, axis=1, dtype=jnp.uint32)

@@ -26,9 +26,7 @@ class AbstractPowers(AbstractMoments):
 
     order: eqx.AbstractClassVar[int]
 
-    def terms(
-        self, deviations: Float[Array, "groups members ..."], present: Bool[Array, "groups members"]
-    ) -> Any:
+    def terms(self, deviations: Float[Array, "groups members ..."], present: Bool[Array, "groups members"]) -> Any:
         powers = tuple(jnp.sum(deviations**k, axis=1) for k in range(1, self.order + 1))
         return counted(present), powers
 
@@ -38,8 +36,7 @@ class AbstractPowers(AbstractMoments):
         s = (n, *powers)
         h = shift[None]
         return count, tuple(
-            sum((math.comb(k, j) * h ** (k - j) * s[j] for j in range(k)), start=s[k])
-            for k in range(1, self.order + 1)
+            sum((math.comb(k, j) * h ** (k - j) * s[j] for j in range(k)), start=s[k]) for k in range(1, self.order + 1)
         )
 
     def raw(self, totals: Any) -> tuple[Array, ...]:

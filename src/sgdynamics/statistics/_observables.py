@@ -35,8 +35,7 @@ def velocity(state: Any) -> Vector:
     """The velocity v [parameters]; a `ValueError` where the dynamics has none."""
     if state.velocity is None:
         raise ValueError(
-            "of = velocity, but this dynamics has no velocity. "
-            "Give the dynamics a momentum, or observe `position`."
+            "of = velocity, but this dynamics has no velocity. Give the dynamics a momentum, or observe `position`."
         )
     return state.velocity
 
@@ -57,9 +56,7 @@ class Projection(eqx.Module):
         self.origin = None if origin is None else floating("origin", origin)
         self.name = "projection"
         if self.directions.ndim not in (1, 2):
-            raise ValueError(
-                f"directions has shape {self.directions.shape}, but it must be [parameters, directions]."
-            )
+            raise ValueError(f"directions has shape {self.directions.shape}, but it must be [parameters, directions].")
         if self.origin is not None and self.origin.shape != self.directions.shape[:1]:
             raise ValueError(
                 f"origin has shape {self.origin.shape}, but it must be [{self.directions.shape[0]}], "
@@ -89,11 +86,7 @@ class Norm(eqx.Module):
         self.name = "norm"
 
     def __call__(self, state: Any) -> Float[Array, ""]:
-        x = (
-            state.position
-            if self.origin is None
-            else state.position - self.origin.astype(state.position.dtype)
-        )
+        x = state.position if self.origin is None else state.position - self.origin.astype(state.position.dtype)
         square = jnp.sum(x**2)
         # the square root has no derivative at 0, where dead replicas are put
         return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)

@@ -78,9 +78,7 @@ def path_estimate(
     """The estimate of a function of totals over replicas of `kept`, finite arrays [replicas, …]."""
     members = living(sums.groups, sums.alive)
     present = sums.groups.present(sums.alive)
-    totals = jax.tree.map(
-        lambda x: jnp.sum(masked(present, sums.groups.split(x.astype(wide()))), axis=1), kept
-    )
+    totals = jax.tree.map(lambda x: jnp.sum(masked(present, sums.groups.split(x.astype(wide()))), axis=1), kept)
     return jackknife(value, totals, members, members > 0, quantity=quantity, **described)
 
 

@@ -1,0 +1,74 @@
+"""How a run is made, in plain values that JSON can hold."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgdynamics.dynamics import AbstractDynamics
+from sgdynamics.ensemble import _kernels
+from sgdynamics.ensemble._starts import is_state
+
+
+def provenance(dynamics, initial, kernel, dtype, replicas, steps, burn_in, every, groups, key) -> dict[str, Any]:
+    """How the run is made, in plain values."""
+    device = jax.devices()[0]
+    return {
+        "dynamics": type(dynamics).__name__,
+        "hyperparameters": _hyperparameters(dynamics),
+        "replicas": replicas,
+        "steps": steps,
+        "burn_in": burn_in,
+        "every": every,
+        "groups": min(groups, replicas),
+        "dtype": dtype.name,
+        "kernel": _kernels.name(kernel),
+        "initial": _describe(initial),
+        "initial_variance": _variance(initial),
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "burn_in_time": _elapsed(dynamics, burn_in),
+        "device": device.device_kind,
+        "platform": device.platform,
+    }
+
+
+def _hyperparameters(dynamics: AbstractDynamics) -> dict[str, Any]:
+    """The scalars that a dynamics is made with; schedules by name."""
+    fields = {field.name: getattr(dynamics, field.name) for field in dataclasses.fields(dynamics)}
+    plain = {name: value for name, value in fields.items() if isinstance(value, int | float | str | bool)}
+    scalars = {name: float(x) for name, x in fields.items() if eqx.is_inexact_array(x) and x.shape == ()}
+    schedules = {
+        name: repr(fields[name]) for name in ("learning_rate", "momentum", "weight_decay") if callable(fields.get(name))
+    }
+    return plain | scalars | schedules | _sampler(fields.get("sampler"))
+
+
+def _sampler(sampler: Any) -> dict[str, Any]:
+    if sampler is None:
+        return {}
+    return {"sampler": type(sampler).__name__, "batch_size": getattr(sampler, "batch_size", None)}
+
+
+def _describe(initial: Any) -> str:
+    if initial is None:
+        return "parameters"
+    if hasattr(initial, "draw"):
+        return "law"
+    if is_state(initial):
+        return "state"
+    return "callable" if callable(initial) else "position"
+
+
+def _variance(initial: Any) -> float | None:
+    """The total variance of the law that replicas start from, by which `compare` knows it again."""
+    return float(jnp.trace(initial.covariance)) if hasattr(initial, "covariance") else None
+
+
+def _elapsed(dynamics: AbstractDynamics, steps: int) -> float:
+    """Time t that passes in the first `steps` steps, Σ of the learning rates."""
+    if callable(getattr(dynamics, "learning_rate", None)):
+        return float(jnp.sum(jax.vmap(dynamics.time_step)(jnp.arange(steps))))
+    return steps * float(dynamics.time_step(jnp.asarray(0)))
