@@ -26,6 +26,8 @@ from sgdynamics.samplers import AbstractIndexSampler
 LARGEST_CONDITION = {"float32": 1e3, "float64": 1e8}
 # going to residuals and back costs about as much as this many steps
 LEAST_STEPS = 8
+# the Gram matrix has as many rows and columns
+MOST_SAMPLES = 8192
 
 
 class RegressionKernel(eqx.Module):
@@ -68,11 +70,11 @@ def build(dynamics: AbstractDynamics, every: int, dtype) -> RegressionKernel | N
     if not _is_regression(dynamics) or every < LEAST_STEPS:
         return None
     samples, inputs = dynamics.problem.data.x.shape
-    if samples < inputs or _rows(samples, inputs, dynamics.sampler.batch_size) > 1:
+    if not inputs <= samples <= MOST_SAMPLES or _rows(samples, inputs, dynamics.sampler.batch_size) > 1:
         return None
     x = np.asarray(dynamics.problem.data.x, np.float64)
     U, s, Vt = np.linalg.svd(x, full_matrices=False)
-    if not s[-1] * LARGEST_CONDITION[jnp.dtype(dtype).name] > s[0]:
+    if not s[-1] * LARGEST_CONDITION.get(jnp.dtype(dtype).name, 0) > s[0]:
         return None
     return RegressionKernel(jnp.asarray(x @ x.T), jnp.asarray(Vt.T / s @ U.T))
 

@@ -8,18 +8,22 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
 from sgdynamics import _checks
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import AbstractDynamics, State
 from sgdynamics.ensemble import _kernels
-from sgdynamics.ensemble._core import Kernel, Replicas, Sums, advance, evolve, is_statistic, replicate
+from sgdynamics.ensemble._core import Kernel, Replicas, Sums, advance, evolve, is_statistic, repeat, replicate
 from sgdynamics.ensemble._provenance import provenance
-from sgdynamics.ensemble._starts import starts
+from sgdynamics.ensemble._starts import remembering, starts
 from sgdynamics.statistics import AbstractStatistic, Groups, Records
 
 CHUNK_SECONDS = 0.5
+# Unrecorded steps are made in blocks of so many: where a kernel goes to its own variables and back, and where
+# replicas are struck out, must not depend on how a run is cut into chunks.
+BLOCK = 64
 
 
 class Ensemble(eqx.Module):
@@ -80,10 +84,11 @@ def simulate(
     groups = _checks.count("groups", groups)
     if every > steps:
         raise ValueError(f"every = {every}, but it must be at most steps = {steps}, or nothing is recorded.")
-    dtype = jnp.dtype(jnp.float32 if dtype is None else dtype)
+    dtype = _precision(dtype)
     kernel = _kernels.choose(dynamics, every=every, dtype=dtype) if kernel is None else kernel
     start_key, run_key = jax.random.split(key)
     positions, velocities = starts(dynamics, initial, replicas, start_key)
+    memory = getattr(initial, "memory", None)
     record = provenance(dynamics, initial, kernel, dtype, replicas, steps, burn_in, every, groups, key)
     dynamics, statistics, kernel, positions, velocities = cast(
         (dynamics, statistics, kernel, positions, velocities), dtype
@@ -91,7 +96,7 @@ def simulate(
     run = Run(dynamics, statistics, kernel, replicas, steps, burn_in, every, groups)
     started = time.perf_counter()
     with Reporter(progress, burn_in + steps) as report:
-        ensemble, sums = run(positions, velocities, run_key, report)
+        ensemble, sums = run(positions, velocities, memory, run_key, report)
     record["seconds"] = time.perf_counter() - started
     return _conclude(statistics, ensemble, sums, record)
 
@@ -107,22 +112,27 @@ class Run:
             if not is_statistic(leaf):
                 raise ValueError(f"statistics holds {leaf!r}, but every leaf must be one of sgdynamics.statistics.")
 
-    def __call__(self, positions, velocities, key, report) -> tuple[Replicas, Sums]:
-        replicas = _replicate(self.dynamics, positions, velocities, key)
+    def __call__(self, positions, velocities, memory, key, report) -> tuple[Replicas, Sums]:
+        replicas = remembering(_replicate(self.dynamics, positions, velocities, key), memory)
         self._check(replicas)
-
-        def burn(replicas, start, length):
-            return _advance(self.dynamics, replicas, length, self.kernel)
 
         def record(carry, start, length):
             replicas, sums = carry
             return _evolve(self.dynamics, self.statistics, replicas, sums, start, length, _int(self.every), self.kernel)
 
-        replicas = _chunked(burn, replicas, self.burn_in, report, 1, alive=lambda replicas: replicas.alive)
+        replicas = self._unrecorded(replicas, self.burn_in, report)
         sums = _open(self.statistics, replicas, self.groups, _int(self.records), self.every)
         carry = _chunked(record, (replicas, sums), self.records, report, self.every, alive=lambda c: c[0].alive)
         replicas, sums = carry
-        return _chunked(burn, replicas, self.rest, report, 1, alive=lambda r: r.alive), sums
+        return self._unrecorded(replicas, self.rest, report), sums
+
+    def _unrecorded(self, replicas: Replicas, steps: int, report) -> Replicas:
+        def blocks_of(size):
+            return lambda replicas, start, length: _advance(self.dynamics, replicas, length, _int(size), self.kernel)
+
+        alive = lambda replicas: replicas.alive
+        replicas = _chunked(blocks_of(BLOCK), replicas, steps // BLOCK, report, BLOCK, alive)
+        return _chunked(blocks_of(steps % BLOCK), replicas, min(steps % BLOCK, 1), report, steps % BLOCK, alive)
 
     def _check(self, replicas: Replicas) -> None:
         """The statistics' own checks of sizes, lags and steps, before anything runs."""
@@ -136,8 +146,8 @@ def _replicate(dynamics, positions, velocities, key):
 
 
 @eqx.filter_jit
-def _advance(dynamics, replicas, steps, kernel):
-    return advance(dynamics, replicas, steps, kernel)
+def _advance(dynamics, replicas, blocks, block, kernel):
+    return repeat(blocks, lambda replicas, i: advance(dynamics, replicas, block, kernel), replicas)
 
 
 @eqx.filter_jit
@@ -171,6 +181,18 @@ def _chunked(piece: Callable, carry: Any, total: int, report, weight: int, alive
             return carry
         length = max(1, int(length * min(8.0, CHUNK_SECONDS / max(seconds, 1e-4))))
     return carry
+
+
+def _precision(dtype: Any) -> np.dtype:
+    dtype = jnp.dtype(jnp.float32 if dtype is None else dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"dtype = {dtype}, but it must be a floating-point type.")
+    if dtype == jnp.float64 and not jax.config.jax_enable_x64:
+        raise ValueError(
+            "dtype = float64, but jax_enable_x64 = False. "
+            'Add `jax.config.update("jax_enable_x64", True)` at the start of your program.'
+        )
+    return dtype
 
 
 def _int(value: int) -> Array:

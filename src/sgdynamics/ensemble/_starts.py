@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sgdynamics._types import PRNGKey
-from sgdynamics.dynamics import AbstractDynamics
+from sgdynamics.dynamics import AbstractDynamics, Descent
+from sgdynamics.ensemble._core import Replicas
 
 
 def starts(
@@ -22,11 +23,25 @@ def starts(
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(replicas, dtype=jnp.uint32))
         initial = eqx.filter_vmap(draw)(keys)
     position, velocity = (initial.position, initial.velocity) if is_state(initial) else (initial, None)
-    if draw is not None and not dynamics.takes_velocity:
-        velocity = None  # of a law over (θ, v), a process without velocity takes θ
+    if not dynamics.takes_velocity and (draw is not None or isinstance(dynamics, Descent)):
+        # of a law over (θ, v), a process without velocity takes θ; a Descent makes its velocity from its memory
+        velocity = None
     parameters = dynamics.initial_position().shape[0]
     velocity = None if velocity is None else _per_replica("velocity", velocity, replicas, parameters)
     return _per_replica("position", position, replicas, parameters), velocity
+
+
+def remembering(replicas: Replicas, memory: Any) -> Replicas:
+    """The replicas with the memory of an earlier run (an optimiser's, say), where it is of the same kind."""
+    own = replicas.states.memory
+    if memory is None or jax.tree.structure(memory) != jax.tree.structure(own):
+        return replicas
+    if any(
+        jnp.shape(a) not in (b.shape, b.shape[1:]) for a, b in zip(*map(jax.tree.leaves, (memory, own)), strict=True)
+    ):
+        return replicas
+    memory = jax.tree.map(lambda a, b: jnp.broadcast_to(jnp.asarray(a, b.dtype), b.shape), memory, own)
+    return eqx.tree_at(lambda r: r.states.memory, replicas, memory)
 
 
 def is_state(initial: Any) -> bool:
@@ -35,6 +50,7 @@ def is_state(initial: Any) -> bool:
 
 def _per_replica(what: str, x: Any, replicas: int, parameters: int) -> Float[Array, "replicas parameters"]:
     x = jnp.asarray(x)
+    x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
     if x.shape not in ((parameters,), (replicas, parameters)):
         raise ValueError(
             f"initial has a {what} of shape {x.shape}, but it must be [parameters] = {(parameters,)} or "
