@@ -51,7 +51,6 @@ def processes():
         "regression": sgd.Langevin(linear(), learning_rate=0.1, sampler=2),
         "weight decay": sgd.Langevin(mlp(), learning_rate=0.1, sampler=WithoutReplacement(2), weight_decay=0.1),
         "order 2": sgd.Langevin(mlp(), learning_rate=0.1, sampler=2, order=2, substeps=3),
-        "one substep": sgd.Langevin(mlp(), learning_rate=0.1, sampler=2, substeps=1),
         "two noises": sgd.Langevin(fresh, learning_rate=0.1, sampler=2, substeps=2),
         "stream": sgd.Langevin(stream(), learning_rate=0.05, sampler=Online(2), substeps=4),
         "isotropic": sgd.Langevin(linear(), learning_rate=0.1, sampler=2, noise=noise.isotropic(linear(), 2)),
@@ -65,18 +64,20 @@ def processes():
 # --- our loop and diffrax -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", processes())
+@pytest.mark.parametrize("name", ["weight decay", "order 2", "two noises", "stream", "decay in steps", "any"])
 def test_the_loop_makes_the_path_of_diffraxs_euler(name):
     process, steps = processes()[name], 12
-    times = jnp.cumsum(jnp.full(steps, process.time_step(jnp.array(0)))) - 1e-9
-    saveat = diffrax.SaveAt(ts=jnp.append(times[:-1] + 1e-9, steps * process.time_step(jnp.array(0))))
+    saveat = diffrax.SaveAt(ts=process.time_step(jnp.array(0)) * jnp.arange(1.0, steps + 1))
     solution = sgd.solve(process, steps=steps, key=KEY, saveat=saveat)
     ours = path(process, steps)
     scale = jnp.abs(ours).max()
     # diffrax interpolates linearly between its steps, so that times off by rounding cost rounding
     assert jnp.abs(solution.ys - ours).max() < 1e-12 * scale
-    other = sgd.solve(process, steps=steps, key=jax.random.key(8))
-    assert jnp.abs(other.ys[-1] - ours[-1]).max() > 1e-4 * scale
+
+
+def test_another_key_is_another_path():
+    a, b = (sgd.solve(processes()["any"], steps=3, key=jax.random.key(k)).ys[-1] for k in (0, 1))
+    assert jnp.abs(a - b).max() > 1e-2
 
 
 @pytest.mark.parametrize("sampler", [2, WithoutReplacement(2)])
@@ -246,7 +247,7 @@ def test_an_adaptive_solver_on_the_step_path_is_refused():
     process = processes()["any"]
     controller = diffrax.PIDController(rtol=1e-3, atol=1e-3)
     with pytest.raises(RuntimeError, match="off its grid"):
-        sgd.solve(process, steps=4, key=KEY, solver=diffrax.ItoMilstein(), stepsize_controller=controller)
+        sgd.solve(process, steps=4, key=KEY, solver=diffrax.Heun(), stepsize_controller=controller)
 
 
 def test_a_brownian_tree_serves_any_step():
@@ -260,8 +261,9 @@ def test_a_brownian_tree_serves_any_step():
         finer = eqx.tree_at(lambda p: p.duration, process, jnp.asarray(0.25 / substeps))
         return sgd.solve(finer, steps=4 * substeps, key=KEY, path=tree).ys[-1]
 
-    coarse, fine, finest = (jnp.linalg.norm(end(n) - end(1024)) for n in (4, 16, 64))
-    assert coarse > 1.5 * fine > 2 * finest
+    exact = end(256)
+    coarse, fine = (jnp.linalg.norm(end(n) - exact) for n in (2, 16))
+    assert coarse > 4 * fine  # 8 in the mean
 
 
 # --- errors ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The replicas' loop as a pure function: addressed draws, pieces, derivatives, and what its program contains."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,8 +36,9 @@ def test_a_replicas_path_is_the_readable_step_with_its_own_key(sampler):
     dynamics = descent(sampler=sampler)
     end = jax.jit(lambda: advance(dynamics, started(dynamics, 5), 9))()
     state, key = dynamics.init(jnp.ones(3)), jax.random.fold_in(KEY, 3)
+    step = jax.jit(lambda state, k: dynamics.step(state, k, key))
     for k in range(9):
-        state = dynamics.step(state, jnp.int32(k), key)
+        state = step(state, jnp.int32(k))
     assert jnp.abs(end.states.position[3] - state.position).max() < 1e-14
     assert int(end.step) == 9 and end.alive.all()
 
@@ -76,8 +79,6 @@ def test_the_dead_stay_dead():
     dynamics = descent()
     start = replicate(dynamics, jnp.ones((4, 3)).at[1].set(jnp.nan), None, KEY)
     assert start.alive.tolist() == [True, False, True, True]
-    revived = sgd.ensemble.Replicas(dynamics.init(jnp.zeros(3)), start.keys, start.alive, start.step)
-    revived = jax.tree.map(lambda x: x, revived)
     states = jax.vmap(dynamics.init)(jnp.zeros((4, 3)))
     again = advance(dynamics, sgd.ensemble.Replicas(states, start.keys, start.alive, start.step), 1)
     assert again.alive.tolist() == [True, False, True, True]
@@ -96,9 +97,7 @@ def test_a_run_can_be_differentiated_with_respect_to_the_learning_rate(make):
 
     h = 1e-5
     reverse = jax.jit(jax.grad(mean))(0.1)
-    forward = jax.jit(jax.jacfwd(mean))(0.1)
     differences = jax.jit(lambda: (mean(0.1 + h) - mean(0.1 - h)) / (2 * h))()  # the same draws: the key is the same
-    assert abs(reverse / forward - 1) < 1e-10
     assert abs(reverse / differences - 1) < 1e-6  # h² × (third derivative/first: hundreds), rounding 1e-16/h
     assert abs(reverse) > 1e-2
 
@@ -119,15 +118,25 @@ def program(dynamics, replicas=16):
     start = started(dynamics, replicas)
     sums = _open(Covariance(), start, Groups(replicas, 4), jnp.int32(10), 1)
     arguments = (start, sums, jnp.int32(0), jnp.int32(10), jnp.int32(3), sgd.ensemble.reference_kernel)
-    return _evolve.lower(dynamics, Covariance(), *arguments).compile()
+    return _evolve.lower(dynamics, Covariance(), *arguments).compile().compiled
+
+
+def outside_calls(text):
+    """What a program does outside its device: host callbacks, transfers, collectives."""
+    callbacks = re.findall(r'custom_call_target="([^"]*callback[^"]*)"', text)
+    kinds = "infeed|outfeed|send|recv|all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
+    return callbacks + re.findall(rf" ({kinds})(?:-start)?\(", text)
 
 
 @pytest.mark.parametrize("sampler", [3, Epochs(4)])
-def test_the_loop_holds_no_callback_and_no_collective(sampler):
-    text = program(descent(sampler=sampler)).as_text().lower()
-    assert "while" in text
-    for word in ("callback", "infeed", "outfeed", "all-reduce", "all-gather", "all-to-all", "collective-permute"):
-        assert word not in text
+def test_the_loop_calls_nothing_outside(sampler):
+    text = program(descent(sampler=sampler)).as_text()
+    assert " while(" in text and outside_calls(text) == []
+
+
+def test_a_callback_would_be_seen():
+    shown = jax.jit(lambda x: jax.pure_callback(np.sin, jax.ShapeDtypeStruct((), x.dtype), x))
+    assert outside_calls(shown.lower(jnp.array(1.0)).compile().as_text())
 
 
 def test_the_programs_memory_has_no_steps_in_it():
