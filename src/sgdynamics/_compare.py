@@ -291,7 +291,7 @@ def _whitened_deviations(estimate: Any, expected: _Matrix) -> tuple[np.ndarray, 
 
 def _relaxation(measured: Any, expected: Any) -> tuple[bool, list[str]]:
     predictions = [x for x in jax.tree.leaves(expected, is_leaf=_is_prediction) if _is_prediction(x)]
-    if not isinstance(measured, Ensemble) or not predictions or _started_from(measured, predictions):
+    if not isinstance(measured, Ensemble) or not predictions or measured.provenance["initial_is_own_law"]:
         return True, []
     slowest = min(predictions, key=lambda prediction: float(prediction.slowest_rate))
     rate, time_step = float(slowest.slowest_rate), float(slowest.time_step)
@@ -303,13 +303,6 @@ def _relaxation(measured: Any, expected: Any) -> tuple[bool, list[str]]:
         f"burn_in is {times:.2g} relaxation times (burn_in · learning_rate · smallest rate) of the slowest mode, "
         f"less than {RELAXATION_TIMES:g}: {steps} steps would do, or start from this law (initial=prediction)."
     ]
-
-
-def _started_from(measured: Ensemble, predictions: list[Prediction]) -> bool:
-    """Whether replicas started from one of these laws, known by its total variance."""
-    variance = measured.provenance["initial_variance"]
-    traces = [float(jnp.trace(prediction.covariance)) for prediction in predictions]
-    return variance is not None and any(np.isclose(variance, trace, rtol=1e-9) for trace in traces)
 
 
 def _rounded_up(x: float) -> int:

@@ -26,6 +26,7 @@ from sgdynamics._problem import Problem
 from sgdynamics._types import Matrix, PRNGKey, Scalar, Vector
 from sgdynamics.data import AbstractFiniteData, Data, FreshLabels
 from sgdynamics.dynamics import SGD, AbstractDynamics, Langevin, LinearProcess, State
+from sgdynamics.ensemble import fingerprint
 from sgdynamics.noise import AbstractNoise, Constant, FiniteSample, Frozen, LabelNoise, Sum
 from sgdynamics.samplers import AbstractIndexSampler, Epochs
 from sgdynamics.theory.ou import OrnsteinUhlenbeck
@@ -42,7 +43,7 @@ class Prediction(eqx.Module):
     - law: the linear process, about the mean, that has this covariance and these correlations in time:
       an `OrnsteinUhlenbeck`, or a `LinearRecursion` (over (θ, v) with momentum).
     - slowest_rate: the smallest rate of relaxation, per unit of t (0 where a direction never relaxes).
-    - time_step: t per step. form: what was solved, in words.
+    - time_step: t per step. form: what was solved, in words; of: of which dynamics.
     """
 
     mean: Vector
@@ -52,6 +53,7 @@ class Prediction(eqx.Module):
     slowest_rate: Scalar
     time_step: Scalar
     form: str = eqx.field(static=True)
+    of: str = eqx.field(static=True)
 
     @property
     def velocity_covariance(self) -> Matrix | None:
@@ -125,7 +127,9 @@ def _sgd(sgd: SGD) -> Prediction:
     mean = jnp.concatenate([column.mean for column in columns])
     law = _recursion(columns[0].transition(), phase, outputs=len(columns), momentum=sgd.momentum)
     rate = _slowest(columns[0].transition()) / η
-    return Prediction(mean, phase[:d, :d], phase, law, rate, η, "exact: discrete time, multiplicative noise")
+    return Prediction(
+        mean, phase[:d, :d], phase, law, rate, η, "exact: discrete time, multiplicative noise", fingerprint(sgd)
+    )
 
 
 def _langevin(langevin: Langevin) -> Prediction:
@@ -147,7 +151,7 @@ def _langevin(langevin: Langevin) -> Prediction:
         form = "multiplicative: continuous time, state-dependent noise"
     rates = jnp.linalg.eigvalsh(drift)
     rate = jnp.where(rates[0] > 1e-13 * rates[-1], rates[0], 0)
-    return Prediction(mean, M, None, law, rate, η, form)
+    return Prediction(mean, M, None, law, rate, η, form, fingerprint(langevin))
 
 
 def _multiplicative(langevin: Langevin, η: Scalar, λ: Scalar, x: Array, targets: Array) -> Matrix:
@@ -172,7 +176,9 @@ def _linear_process(process: LinearProcess) -> Prediction:
     law = LinearRecursion(process.decay, _symmetric(process.kick @ process.kick.T))
     rate = _slowest(process.decay) / process.duration
     covariance = law.stationary_covariance()
-    return Prediction(process.mean, covariance, None, law, rate, process.duration, "exact transitions")
+    return Prediction(
+        process.mean, covariance, None, law, rate, process.duration, "exact transitions", fingerprint(process)
+    )
 
 
 # --- several outputs ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from sgdynamics.ensemble._core import evolve as evolve
 from sgdynamics.ensemble._core import reference_kernel as reference_kernel
 from sgdynamics.ensemble._core import replicate as replicate
 from sgdynamics.ensemble._kernels import choose as choose
+from sgdynamics.ensemble._provenance import fingerprint as fingerprint
 from sgdynamics.ensemble._regression import RegressionKernel as RegressionKernel
 from sgdynamics.ensemble._simulate import Ensemble as Ensemble
 from sgdynamics.ensemble._simulate import cast as cast

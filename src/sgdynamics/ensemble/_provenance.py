@@ -27,7 +27,7 @@ def provenance(dynamics, initial, kernel, dtype, replicas, steps, burn_in, every
         "dtype": dtype.name,
         "kernel": _kernels.name(kernel),
         "initial": _describe(initial),
-        "initial_variance": _variance(initial),
+        "initial_is_own_law": getattr(initial, "of", None) == fingerprint(dynamics),
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "burn_in_time": _elapsed(dynamics, burn_in),
         "device": device.device_kind,
@@ -37,13 +37,26 @@ def provenance(dynamics, initial, kernel, dtype, replicas, steps, burn_in, every
 
 def _hyperparameters(dynamics: AbstractDynamics) -> dict[str, Any]:
     """The scalars that a dynamics is made with; schedules by name."""
-    fields = {field.name: getattr(dynamics, field.name) for field in dataclasses.fields(dynamics)}
+    names = ("learning_rate", "momentum", "weight_decay")
+    schedules = {name: repr(getattr(dynamics, name)) for name in names if callable(getattr(dynamics, name, None))}
+    return _scalars(dynamics) | schedules | _sampler(getattr(dynamics, "sampler", None))
+
+
+def _scalars(module: Any) -> dict[str, Any]:
+    """The fields of a module that are single numbers, words or truth values."""
+    if not dataclasses.is_dataclass(module):
+        return {}
+    fields = {field.name: getattr(module, field.name) for field in dataclasses.fields(module)}
     plain = {name: value for name, value in fields.items() if isinstance(value, int | float | str | bool)}
-    scalars = {name: float(x) for name, x in fields.items() if eqx.is_inexact_array(x) and x.shape == ()}
-    schedules = {
-        name: repr(fields[name]) for name in ("learning_rate", "momentum", "weight_decay") if callable(fields.get(name))
-    }
-    return plain | scalars | schedules | _sampler(fields.get("sampler"))
+    arrays = {name: x for name, x in fields.items() if eqx.is_inexact_array(x) and x.shape == ()}
+    return plain | {name: _read(x) for name, x in arrays.items()}
+
+
+def _read(x: Any) -> float | str:
+    try:
+        return float(x)
+    except jax.errors.ConcretizationTypeError:
+        return "traced"
 
 
 def _sampler(sampler: Any) -> dict[str, Any]:
@@ -62,9 +75,12 @@ def _describe(initial: Any) -> str:
     return "callable" if callable(initial) else "position"
 
 
-def _variance(initial: Any) -> float | None:
-    """The total variance of the law that replicas start from, by which `compare` knows it again."""
-    return float(jnp.trace(initial.covariance)) if hasattr(initial, "covariance") else None
+def fingerprint(dynamics: AbstractDynamics) -> str:
+    """The kind of a dynamics and its hyperparameters, by which a run knows its own law again."""
+    numerical = ("substeps", "fused")  # how it is integrated does not change what it is
+    settings = {name: value for name, value in _hyperparameters(dynamics).items() if name not in numerical}
+    noise = getattr(dynamics, "noise", None)
+    return f"{type(dynamics).__name__}({settings}, noise={type(noise).__name__}({_scalars(noise)}))"
 
 
 def _elapsed(dynamics: AbstractDynamics, steps: int) -> float:
