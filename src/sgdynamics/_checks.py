@@ -4,6 +4,8 @@ Concrete values raise `ValueError`; traced ones raise at run time through `equin
 Every check returns the value it was given, so that it can be used in place.
 """
 
+import math
+from numbers import Real
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -81,7 +83,8 @@ def momentum(argument: str, value: T) -> T:
 
 def count(argument: str, value: Any, *, least: int = 1, remedy: str = "") -> int:
     """`value` as an int, at least `least`."""
-    if isinstance(value, bool) or int(value) != value or value < least:
+    is_whole = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)
+    if not is_whole or value < least:
         remedy = f" {remedy}" if remedy else ""
         raise ValueError(f"{argument} = {value}, but it must be a whole number ≥ {least}.{remedy}")
     return int(value)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax.numpy as jnp
 
 from sgdynamics import _checks
@@ -11,11 +12,27 @@ from sgdynamics.dynamics._brownian import StepBrownianPath
 from sgdynamics.dynamics._ito import AbstractItoProcess
 
 
+class Drift(eqx.Module):
+    """The drift as a vector field: a module, so that a second call with other numbers compiles nothing."""
+
+    process: AbstractItoProcess
+
+    def __call__(self, t, θ, args):
+        return self.process.drift(t, θ)
+
+
+class Diffusion(eqx.Module):
+    """The diffusion as a vector field."""
+
+    process: AbstractItoProcess
+
+    def __call__(self, t, θ, args):
+        return self.process.diffusion(t, θ)
+
+
 def terms(process: AbstractItoProcess, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:
     """The process as diffrax knows it: dθ = drift dt + diffusion dW."""
-    drift = diffrax.ODETerm(lambda t, θ, args: process.drift(t, θ))
-    noise = diffrax.ControlTerm(lambda t, θ, args: process.diffusion(t, θ), path)
-    return diffrax.MultiTerm(drift, noise)
+    return diffrax.MultiTerm(diffrax.ODETerm(Drift(process)), diffrax.ControlTerm(Diffusion(process), path))
 
 
 def solve(

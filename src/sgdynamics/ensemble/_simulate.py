@@ -70,13 +70,15 @@ def simulate(
       every `every`-th. Steps count learning rates, also of a stochastic differential equation.
     - initial: where replicas start: θ [parameters] or [replicas, parameters], a `State` (of one replica or of
       all), a `Prediction` (a draw from its law for each replica), a callable key -> θ, or None: the dynamics' own.
+      A run that goes on from `.state` needs a new key: steps are numbered from 0 again, and with the old key it
+      would draw the same minibatches again.
     - dtype: float32 unless told; data, hyperparameters and θ are cast on entry.
     - groups: of replicas, between which errors are measured.
     - kernel: the form of the loop; None: chosen by cost (`ensemble.choose`).
     - progress: True for a bar, or a callable that is told how many steps were just done.
 
-    A replica that diverges (non-finite, or too large for its fourth power to be summed) is counted out, reported
-    and never averaged in. Memory does not depend on `steps`; a new learning rate, `steps` or `every` compiles
+    A replica that diverges (non-finite, or too large for its fourth power to be summed: 5·10⁷ in float32) is counted
+    out, reported and never averaged in. Memory does not depend on `steps`; a new learning rate or new `steps` compile
     nothing anew. Raises `ValueError` for bad arguments, before anything runs.
     """
     replicas, steps = _checks.count("replicas", replicas), _checks.count("steps", steps)
