@@ -279,13 +279,11 @@ class Compilations(logging.Handler):
 
 @pytest.fixture
 def compilations():
-    handler, loggers = Compilations(), [logging.getLogger(name) for name in ("jax._src.interpreters.pxla",)]
-    for logger in loggers:
-        logger.addHandler(handler)
+    handler, logger = Compilations(), logging.getLogger("jax")
+    logger.addHandler(handler)
     with jax.log_compiles():
         yield handler.names
-    for logger in loggers:
-        logger.removeHandler(handler)
+    logger.removeHandler(handler)
 
 
 @pytest.mark.parametrize(
