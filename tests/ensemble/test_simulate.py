@@ -310,8 +310,8 @@ def test_memory_does_not_grow_with_steps():
     run(2_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run(20_000)
-    # a path of 64 replicas in float32 would be 15 MB; the largest memory ever used is in KiB
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4_000
+    # a path of 64 replicas in float32 would be 15 MB: half of it; the largest memory ever used is in KiB
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8_000
 
 
 def test_a_user_data_set_is_not_a_constant_of_the_program(compilations):
