@@ -29,7 +29,7 @@ def require(argument: str, value: T, ok: Any, *, allowed: str, remedy: str = "")
     """`value`, where every entry of `ok` is true; otherwise an error that names all there is to know."""
     remedy = f" {remedy}" if remedy else ""
     try:
-        passed = ok if isinstance(ok, bool) else bool(jnp.all(jnp.asarray(ok)))
+        passed = bool(np.all(ok)) if isinstance(ok, bool | np.bool_ | np.ndarray) else bool(jnp.all(jnp.asarray(ok)))
     except jax.errors.ConcretizationTypeError:
         message = f"{argument} must be {allowed}.{remedy}"
         return eqx.error_if(value, ~jnp.all(jnp.asarray(ok)), message)
@@ -63,22 +63,30 @@ def shown(value: Any) -> str:
 
 
 def finite(argument: str, value: T) -> T:
-    return require(argument, value, jnp.isfinite(jnp.asarray(value)), allowed="finite")
+    return require(argument, value, abs(_array(value)) < math.inf, allowed="finite")
 
 
 def positive(argument: str, value: T, remedy: str = "") -> T:
-    x = jnp.asarray(value)
-    return require(argument, value, jnp.isfinite(x) & (x > 0), allowed="finite and > 0", remedy=remedy)
+    x = _array(value)
+    return require(argument, value, (x > 0) & (x < math.inf), allowed="finite and > 0", remedy=remedy)
 
 
 def not_negative(argument: str, value: T, remedy: str = "") -> T:
-    x = jnp.asarray(value)
-    return require(argument, value, jnp.isfinite(x) & (x >= 0), allowed="finite and ≥ 0", remedy=remedy)
+    x = _array(value)
+    return require(argument, value, (x >= 0) & (x < math.inf), allowed="finite and ≥ 0", remedy=remedy)
 
 
 def momentum(argument: str, value: T) -> T:
-    x = jnp.asarray(value)
+    x = _array(value)
     return require(argument, value, (x >= 0) & (x < 1), allowed="in [0, 1)")
+
+
+def _array(value: Any) -> Any:
+    """The value as a NumPy array, which can be read also while something else is being traced."""
+    try:
+        return np.asarray(value)
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+        return jnp.asarray(value)
 
 
 def count(argument: str, value: Any, *, least: int = 1, remedy: str = "") -> int:

@@ -2,9 +2,11 @@
 
 `run(name)` configures an experiment by a preset, computes, draws, and writes `results/NAME/`; `load(folder)`
 reads such a result back. A new experiment is a module here that ends in `register(Experiment(...))` and is
-imported below.
+imported below, or in the package of its paper.
 """
 
+from sgdynamics.experiments import beyond as beyond
+from sgdynamics.experiments import gross2024 as gross2024
 from sgdynamics.experiments._claims import Claim as Claim
 from sgdynamics.experiments._claims import claims_table as claims_table
 from sgdynamics.experiments._claims import table as table

@@ -10,7 +10,8 @@ half-width of the confidence interval:
   where h > resolution, and not reproduced where the difference would have been seen;
 - bound: reproduced or not where the one-sided interval lies on one side of the bound, undecided across it.
 
-No verdict is ever written by hand.
+No verdict is ever written by hand. A printed statement that is wrong is an equality or a bound whose id ends in
+"/published", and comes out as not reproduced; a negative control is a rejection.
 """
 
 import math
@@ -21,7 +22,10 @@ from typing import Any, Literal, SupportsFloat
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from sgdynamics.statistics import format_with_error
+from sgdynamics.statistics import Estimate, format_with_error
+
+LEVEL = 1e-4
+"""The false-alarm rate of one claim, unless it says otherwise."""
 
 Verdict = Literal["reproduced", "not reproduced", "undecided"]
 Kind = Literal["equality", "rejection", "at most", "at least"]
@@ -66,7 +70,7 @@ class Claim:
         expected: SupportsFloat,
         *,
         resolution: SupportsFloat,
-        level: float,
+        level: float = LEVEL,
         degrees_of_freedom: SupportsFloat | None = None,
         tolerance: SupportsFloat = 0.0,
         published: SupportsFloat | None = None,
@@ -97,7 +101,7 @@ class Claim:
         expected: SupportsFloat | None = None,
         *,
         rejected: SupportsFloat,
-        level: float,
+        level: float = LEVEL,
         resolution: SupportsFloat | None = None,
         degrees_of_freedom: SupportsFloat | None = None,
         tolerance: SupportsFloat = 0.0,
@@ -129,7 +133,7 @@ class Claim:
         expected: SupportsFloat,
         *,
         side: Literal["at most", "at least"],
-        level: float,
+        level: float = LEVEL,
         degrees_of_freedom: SupportsFloat | None = None,
         note: str = "",
     ) -> "Claim":
@@ -165,6 +169,15 @@ class Claim:
         sign = {"equality": "", "rejection": "≠ ", "at most": "≤ ", "at least": "≥ "}[self.kind]
         value = self.rejected if self.kind == "rejection" else self.expected
         return "–" if value is None else f"{sign}{value:.5g}"
+
+
+def evidence(estimate: Estimate) -> dict[str, SupportsFloat]:
+    """What an estimate of shape () brings to a claim: `Claim.equality(..., **evidence(estimate), ...)`."""
+    return {
+        "measured": estimate.value,
+        "standard_error": estimate.standard_error,
+        "degrees_of_freedom": estimate.degrees_of_freedom,
+    }
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:

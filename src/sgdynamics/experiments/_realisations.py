@@ -1,0 +1,37 @@
+"""Averages over realisations of the data: independent draws, so that their scatter is the error of the mean.
+
+With n values v_i, the mean v̄ has the standard error √(Σ (v_i − v̄)² / (n (n − 1))), Student's t of n − 1 degrees
+of freedom.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from sgdynamics import _checks
+from sgdynamics._types import PRNGKey
+from sgdynamics.experiments._compiled import once
+from sgdynamics.statistics import Estimate
+
+
+def over_realisations(values: Float[Array, "realisations *shape"], quantity: str = "mean") -> Estimate:
+    """The mean over independent realisations, with its standard error; `map` works on it as on any estimate."""
+    n = _checks.count("realisations", len(values), least=2, remedy="One realisation has no error.")
+    values = jnp.asarray(values, jnp.result_type(float))
+    mean = jnp.mean(values, axis=0)
+    error = jnp.std(values, axis=0, ddof=1) / jnp.sqrt(n)
+    return Estimate(mean, error, values, jnp.full(n, 1 / n), jnp.asarray(n - 1), jnp.asarray(0), quantity=quantity)
+
+
+def pooled(estimates: Sequence[Estimate], quantity: str = "mean") -> Estimate:
+    """The mean of independent estimates of one thing, one from each realisation, with the error of their scatter."""
+    return over_realisations(jnp.stack([estimate.value for estimate in estimates]), quantity)
+
+
+def each(function: Callable[[PRNGKey], Any], keys: Key[Array, " realisations"], *, batch: int = 1) -> Any:
+    """`function` of every key, compiled once, `batch` of them at a time: memory does not grow with their number."""
+    size = min(batch, len(keys)) if batch > 1 else None
+    return once(lambda keys: jax.lax.map(function, keys, batch_size=size))(keys)

@@ -1,0 +1,1 @@
+"""Beyond the papers: where a published theory ends."""

@@ -1,0 +1,3 @@
+"""The figures beyond the papers, one module each."""
+
+FIGURES = {}
