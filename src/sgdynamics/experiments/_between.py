@@ -9,16 +9,20 @@ linear in the measured M and so without bias, whatever the scatter really is.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import ArrayLike, Float
 
 from sgdynamics.statistics import Estimate
 
 
 def between(
-    measured: Estimate, *, wrong: Float[Array, "parameters parameters"], right: Float[Array, "parameters parameters"]
+    measured: Estimate,
+    *,
+    wrong: Float[ArrayLike, "parameters parameters"],
+    right: Float[ArrayLike, "parameters parameters"],
 ) -> Estimate:
     """c, []: 0 where `measured` is `wrong`, 1 where it is `right`. Of a printed law that is not symmetric, the
     symmetric part is taken."""
+    wrong, right = jnp.asarray(wrong), jnp.asarray(right)
     wrong = (wrong + wrong.T) / 2
     weight = jnp.linalg.solve(right, jnp.linalg.solve(right, right - wrong).T)
     scale = jnp.sum(weight * (right - wrong))

@@ -9,7 +9,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Key
 
 from sgdynamics import _checks
 from sgdynamics._types import PRNGKey
@@ -17,9 +18,9 @@ from sgdynamics.experiments._compiled import once
 from sgdynamics.statistics import Estimate
 
 
-def over_realisations(values: Float[Array, "realisations *shape"], quantity: str = "mean") -> Estimate:
+def over_realisations(values: Float[ArrayLike, "realisations *shape"], quantity: str = "mean") -> Estimate:
     """The mean over independent realisations, with its standard error; `map` works on it as on any estimate."""
-    n = _checks.count("realisations", len(values), least=2, remedy="One realisation has no error.")
+    n = _checks.count("realisations", np.shape(values)[0], least=2, remedy="One realisation has no error.")
     values = jnp.asarray(values, jnp.result_type(float))
     mean = jnp.mean(values, axis=0)
     error = jnp.std(values, axis=0, ddof=1) / jnp.sqrt(n)

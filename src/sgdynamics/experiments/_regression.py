@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 import sgdynamics as sgd
 from sgdynamics.experiments._compiled import once
@@ -67,7 +67,7 @@ class Regression:
         """V: eigenvectors of the Hessian in columns, softest first."""
         return self._spectrum[1]
 
-    def along_modes(self, covariance: Array) -> Float[Array, " modes"]:
+    def along_modes(self, covariance: ArrayLike) -> Float[Array, " modes"]:
         """Variances along the modes of the Hessian."""
         return along(self.modes, covariance)
 
@@ -106,9 +106,9 @@ class Regression:
         return _predict(self.descent())
 
 
-def along(directions: Array, covariance: Array) -> Float[Array, " directions"]:
+def along(directions: ArrayLike, covariance: ArrayLike) -> Float[Array, " directions"]:
     """Variances along directions, given as columns."""
-    return jnp.einsum("ik,ij,jk->k", directions, covariance, directions)
+    return jnp.einsum("ik,ij,jk->k", jnp.asarray(directions), jnp.asarray(covariance), jnp.asarray(directions))
 
 
 def teacher_student(
