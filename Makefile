@@ -6,10 +6,14 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?= -n 2
 
-.PHONY: demo test test-lowest lint format bench clean
+.PHONY: demo experiments test test-lowest lint format bench clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/sgdynamics demo
+
+# Every experiment in reduced form, in about ten minutes; fails where a verdict is not the expected one.
+experiments: $(VENV)/installed-demo
+	$(BIN)/sgdynamics run '*'
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

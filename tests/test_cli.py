@@ -1,5 +1,6 @@
 """The command line: what it prints, what it writes, how it refuses."""
 
+import dataclasses
 import json
 
 import pytest
@@ -42,6 +43,31 @@ def test_run_prints_the_claims_and_writes_the_result(capsys, tmp_path):
     assert out.endswith("written to results/example/tiny\n")
     names = {path.name for path in (tmp_path / "results/example/tiny").iterdir()}
     assert names == {"data.nc", "claims.json", "config.json", "figure.png"}
+
+
+def test_a_pattern_runs_all_that_match(capsys, tmp_path):
+    experiments.register(dataclasses.replace(experiments.get("example/tiny"), name="example/other"))
+    experiments.register(dataclasses.replace(experiments.get("example/tiny"), name="elsewhere"))
+    assert cli.main(["run", "example/*", "--preset", "paper", "--out", "here", "--quiet"]) == 0
+    out = capsys.readouterr().out
+    assert "example/tiny         0       1                0\n" in out and "elsewhere" not in out
+    stored = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("config.json")}
+    assert stored == {"here/example/tiny", "here/example/other"}
+    assert json.loads((tmp_path / "here/example/tiny/config.json").read_text())["parameters"]["steps"] == 20
+
+
+def test_a_verdict_that_surprises_ends_a_pattern_with_1(capsys):
+    tiny = experiments.get("example/tiny")
+    wrong = lambda config, progress: experiments.Result(
+        example_experiment.data(),
+        [example_experiment.claim(), dataclasses.replace(example_experiment.claim(), id="x/published")],
+    )
+    experiments.register(dataclasses.replace(tiny, name="example/wrong", run=wrong))
+    assert cli.main(["run", "example/*", "--quiet", "--no-figure"]) == 1
+    out = capsys.readouterr().out
+    assert (
+        "not as expected: x/published: reproduced" in out and "example/wrong        0       2                1" in out
+    )
 
 
 @pytest.mark.parametrize("preset", [["--preset", "paper"], ["--preset=paper"]])
@@ -99,6 +125,8 @@ def test_help_of_an_experiment_shows_its_fields_with_the_presets_values(capsys):
     [
         (["run", "exmaple/tiny"], ["exmaple/tiny", "Did you mean example/tiny"]),
         (["run"], ["NAME"]),
+        (["run", "nothing/*"], ["nothing/*", "sgdynamics list"]),
+        (["run", "example/*", "--preset", "fast"], ["fast"]),
         ([], ["demo, list, run, plot"]),
         (["paint"], ["paint", "demo, list, run, plot"]),
         (["run", "example/tiny", "--preset", "fast"], ["preset = fast", "quick, paper"]),

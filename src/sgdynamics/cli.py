@@ -1,13 +1,15 @@
 """The command line: `sgdynamics demo`, `list`, `run NAME`, `plot DIR`.
 
 The options of `run NAME` are the fields of that experiment's configuration; its preset gives the defaults.
-A bad value ends with exit code 2 and a message that names it; a bug with its traceback and exit code 1.
+`run 'gross2024/*'` runs all that match, one after another, and ends with exit code 1 where a verdict is not the
+expected one. A bad value ends with exit code 2 and a message that names it; a bug with its traceback and exit code 1.
 """
 
 import itertools
 import os
 import pathlib
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -55,11 +57,25 @@ class Run(Generic[Config]):
 
 
 @dataclass(frozen=True)
+class RunAll:
+    """Runs every experiment that matches, prints the claims and stores the results."""
+
+    preset: Literal["quick", "paper"] = "quick"
+    """Reduced parameters, or the papers'."""
+    out: Annotated[pathlib.Path, tyro.conf.arg(metavar="DIR")] = pathlib.Path("results")
+    """The folder for the results, each in one of its own."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """No progress bars."""
+    no_figure: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """No figure.png: does without matplotlib."""
+
+
+@dataclass(frozen=True)
 class Named:
     """Runs the experiment NAME: `sgdynamics run NAME --help` shows its options."""
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """One of those that `sgdynamics list` shows."""
+    """One of those that `sgdynamics list` shows, or a pattern like 'gross2024/*'."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         case ["demo", *options]:
             return run("demo", options, program="sgdynamics demo")
+        case ["run", pattern, *options] if "*" in pattern:
+            return run_all(pattern, options)
         case ["run", name, *options] if not name.startswith("-"):
             return run(name, options, program=f"sgdynamics run {name}")
     command = tyro.cli(Command, args=arguments, prog="sgdynamics", description=_SUMMARY)  # type: ignore
@@ -99,10 +117,50 @@ def run(name: str, options: Sequence[str], *, program: str) -> int:
         plan = experiments.plan(experiment, settings.config, out=settings.out, figure=not settings.no_figure)
     except (ValueError, OSError, ImportError) as error:
         return _refused(error)
-    outcome = experiments.execute(plan, experiments.Silence() if settings.quiet else experiments.Bars())
-    print(experiment.table(outcome.result))
-    print(f"\nwritten to {_shown(outcome.folder)}")
+    _executed(plan, settings.quiet)
     return 0
+
+
+def run_all(pattern: str, options: Sequence[str]) -> int:
+    """Runs the experiments whose names match `pattern`, with a summary at the end; 1 where a verdict surprises."""
+    settings = tyro.cli(RunAll, args=options, prog=f"sgdynamics run '{pattern}'")
+    try:
+        plans = [_planned(name, settings) for name in _matching(pattern)]
+    except (ValueError, OSError, ImportError) as error:
+        return _refused(error)
+    rows, surprises = [], 0
+    for plan in plans:
+        print(f"── {plan.experiment.name}")
+        started = time.perf_counter()
+        claims = _executed(plan, settings.quiet).result.claims
+        others = sum(not claim.as_expected for claim in claims)
+        surprises += others
+        seconds = time.perf_counter() - started
+        rows.append((plan.experiment.name, f"{seconds:.0f}", f"{len(claims)}", f"{others}"))
+    print("\n" + experiments.table(("experiment", "seconds", "claims", "not as expected"), rows, align="lrrr"))
+    return 1 if surprises else 0
+
+
+def _matching(pattern: str) -> list[str]:
+    names = experiments.names(pattern)
+    if not names:
+        raise ValueError(f"no experiment matches {pattern!r}. `sgdynamics list` shows all.")
+    return names
+
+
+def _planned(name: str, settings: RunAll) -> experiments.Plan:
+    experiment = experiments.get(name)
+    config = experiment.preset(settings.preset)
+    return experiments.plan(experiment, config, out=settings.out / name, figure=not settings.no_figure)
+
+
+def _executed(plan: experiments.Plan, quiet: bool) -> experiments.Outcome:
+    """Runs a plan and prints its table, how many claims came out as expected, and where the result is."""
+    outcome = experiments.execute(plan, experiments.Silence() if quiet else experiments.Bars())
+    print(plan.experiment.table(outcome.result))
+    print("\n" + experiments.summary(outcome.result.claims))
+    print(f"written to {_shown(outcome.folder)}")
+    return outcome
 
 
 def show() -> int:

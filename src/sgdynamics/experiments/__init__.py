@@ -9,6 +9,7 @@ from sgdynamics.experiments import beyond as beyond
 from sgdynamics.experiments import gross2024 as gross2024
 from sgdynamics.experiments._claims import Claim as Claim
 from sgdynamics.experiments._claims import claims_table as claims_table
+from sgdynamics.experiments._claims import summary as summary
 from sgdynamics.experiments._claims import table as table
 from sgdynamics.experiments._demo import DEMO as DEMO
 from sgdynamics.experiments._progress import Bars as Bars

@@ -27,6 +27,8 @@ from sgdynamics.statistics import Estimate, format_with_error
 LEVEL = 1e-4
 """The false-alarm rate of one claim, unless it says otherwise."""
 
+PUBLISHED = "/published"
+
 Verdict = Literal["reproduced", "not reproduced", "undecided"]
 Kind = Literal["equality", "rejection", "at most", "at least"]
 
@@ -164,6 +166,12 @@ class Claim:
         return Claim(**{**entry, "measured": measured, "standard_error": error})
 
     @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is what the experiment was made to show: "not reproduced" of a printed statement that
+        is wrong (an id that ends in "/published"), "reproduced" of everything else."""
+        return self.verdict == ("not reproduced" if self.id.endswith(PUBLISHED) else "reproduced")
+
+    @property
     def tested(self) -> str:
         """What the measured value was held against, as a table shows it: "0.52", "≠ 0.5", "≤ 1"."""
         sign = {"equality": "", "rejection": "≠ ", "at most": "≤ ", "at least": "≥ "}[self.kind]
@@ -191,6 +199,14 @@ def claims_table(claims: Sequence[Claim]) -> str:
     """Every claim in one line: id, measured with its error, what it was held against, z, verdict."""
     header = ("claim", "measured", "expected", "z", "verdict")
     return table(header, [_row(claim) for claim in claims], align="lrrrl")
+
+
+def summary(claims: Sequence[Claim]) -> str:
+    """How many claims there are, and which verdicts are not the expected ones."""
+    wrong = sum(claim.as_expected for claim in claims if claim.id.endswith(PUBLISHED))
+    lines = [f"{len(claims)} claims" + (f", {wrong} of them printed statements that are wrong" if wrong else "")]
+    lines += [f"not as expected: {claim.id}: {claim.verdict}" for claim in claims if not claim.as_expected]
+    return "\n".join(lines)
 
 
 def _row(claim: Claim) -> tuple[str, ...]:

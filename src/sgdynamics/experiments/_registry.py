@@ -1,5 +1,6 @@
 """The experiments, by name: what each is called, where it comes from, how it is run and drawn."""
 
+import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
@@ -86,6 +87,6 @@ def get(name: str) -> Experiment:
     return _experiments[name]
 
 
-def names() -> list[str]:
-    """The names of all experiments, sorted."""
-    return sorted(_experiments)
+def names(pattern: str = "*") -> list[str]:
+    """The names of all experiments that match `pattern`, as file names do ("gross2024/*"), sorted."""
+    return sorted(fnmatch.filter(_experiments, pattern))
