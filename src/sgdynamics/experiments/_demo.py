@@ -23,14 +23,16 @@ import xarray as xr
 
 import sgdynamics as sgd
 from sgdynamics import _checks
-from sgdynamics.experiments._claims import Claim, table
+from sgdynamics.experiments import _ensembles
+from sgdynamics.experiments._claims import LEVEL, Claim, table
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._registry import Experiment, Result, register
+from sgdynamics.experiments._regression import Regression, along
+from sgdynamics.experiments._variables import Variable, dataset, measurement, variable
 from sgdynamics.statistics import Covariance, Estimate, Loss, Projection, Snapshots, format_with_error
-from sgdynamics.theory import recursion, regression
+from sgdynamics.theory import recursion
 
 GROSS = "Gross, Raulf and Räth (2024)"
-LEVEL = 1e-4  # false-alarm rate of each claim
 
 
 @dataclass(frozen=True)
@@ -89,45 +91,25 @@ class DemoConfig:
 
 @dataclass(frozen=True)
 class Case:
-    """One data set with its problem, its modes and its laws."""
+    """One data set with the sizes of its ensembles."""
 
     name: str
     sizes: EnsembleSizes
-    problem: sgd.Problem
-    curvature: jax.Array
-    modes: jax.Array
+    regression: Regression
     key: jax.Array
-    descent: sgd.SGD
-    exact: sgd.Prediction
-
-    def langevin(self, substeps: int) -> sgd.Langevin:
-        return sgd.Langevin(
-            self.problem,
-            learning_rate=self.sizes.learning_rate,
-            sampler=self.sizes.batch_size,
-            substeps=substeps,
-        )
-
-    def along(self, covariance: Any) -> Any:
-        """Variances along the modes of the Hessian, softest first."""
-        return jnp.einsum("ik,ij,jk->k", self.modes, covariance, self.modes)
 
     def law(self, form: str) -> jax.Array:
-        """Variances along the modes in one of theory's forms."""
-        x, y, sizes = self.problem.data.x, self.problem.data.y, self.sizes
-        covariance = regression.stationary_covariance(
-            x, y, learning_rate=sizes.learning_rate, batch_size=sizes.batch_size, form=form
-        )
-        return self.along(covariance)
+        """Variances along the modes of the Hessian, softest first, in one of theory's forms."""
+        return self.regression.along_modes(self.regression.law(form))
 
     def euler_maruyama_law(self, substeps: int) -> jax.Array:
         """Variances of the Euler-Maruyama scheme itself: the second-moment map of SGD at η/n with noise n times
         as strong."""
-        η, S = self.sizes.learning_rate, self.sizes.batch_size
+        η, S, data = self.sizes.learning_rate, self.sizes.batch_size, self.regression.data
         moments = recursion.MinibatchMoments(
-            self.problem.data.x, self.problem.data.y, learning_rate=η / substeps, sampling_factor=substeps / S
-        )
-        return self.along(moments.weight_covariance())
+            data.x, data.y, learning_rate=η / substeps, sampling_factor=substeps / S
+        )  # fmt: skip
+        return self.regression.along_modes(moments.weight_covariance())
 
 
 def run(config: DemoConfig, progress: Progress) -> Result:
@@ -153,18 +135,11 @@ def _cases(config: DemoConfig) -> list[Case]:
 
 
 def _case(name: str, data: sgd.data.Dataset, sizes: EnsembleSizes, key: jax.Array) -> Case:
-    problem = sgd.Problem(sgd.networks.Linear(data.x.shape[1], 1), data)
-    curvature, modes = jnp.linalg.eigh(regression.hessian(data.x))
-    descent = sgd.SGD(problem, learning_rate=sizes.learning_rate, sampler=sizes.batch_size)
-    return Case(name, sizes, problem, curvature, modes, key, descent, sgd.predict(descent))
+    return Case(name, sizes, Regression(data, sizes.learning_rate, sizes.batch_size), key)
 
 
 def _simulate(case: Case, dynamics: Any, statistics: Any, progress: Progress, label: str, **options: Any):
-    """An ensemble, with its own stage of the progress and its own key."""
-    steps = options["steps"] + options.get("burn_in", 0)
-    progress.stage(f"{case.name}: {label}", steps)
-    key = jax.random.fold_in(case.key, sum(map(ord, label)))
-    return sgd.simulate(dynamics, statistics, key=key, progress=progress.advance, **options)
+    return _ensembles.simulate(dynamics, statistics, progress, f"{case.name}: {label}", key=case.key, **options)
 
 
 # --- the stationary state -------------------------------------------------------------------------------------
@@ -180,12 +155,12 @@ class Stationary:
 
 def _stationary(case: Case, config: DemoConfig, progress: Progress) -> Stationary:
     """SGD and the SDE, each from its own law and against it."""
-    sizes, statistics = case.sizes, {"covariance": Covariance(), "loss": Loss(case.problem)}
-    langevin = case.langevin(config.substeps)
-    laws = {"sgd": case.exact, "sde": sgd.predict(langevin)}
+    sizes, statistics = case.sizes, {"covariance": Covariance(), "loss": Loss(case.regression.problem)}
+    langevin = case.regression.langevin(config.substeps)
+    laws = {"sgd": case.regression.prediction, "sde": sgd.predict(langevin)}
     measured = {
         "sgd": _simulate(
-            case, case.descent, statistics, progress, "SGD",
+            case, case.regression.descent(), statistics, progress, "SGD",
             replicas=sizes.replicas, steps=sizes.steps, every=sizes.every, initial=laws["sgd"],
         ),
         "sde": _simulate(
@@ -202,15 +177,15 @@ def _stationary(case: Case, config: DemoConfig, progress: Progress) -> Stationar
 def _claims(case: Case, kind: str, measured: sgd.Ensemble, law: sgd.Prediction) -> list[Claim]:
     """The law's total variance, extreme modes and loss, and the law as a whole."""
     source = f"{GROSS}, Sec. II; " + ("exact discrete law" if kind == "sgd" else "law of the SDE (2.13)")
-    modes, floor = case.along(law.covariance), float(case.problem.loss(law.mean))
-    variances = measured.estimates["covariance"].map(case.along)
+    modes, floor = case.regression.along_modes(law.covariance), float(case.regression.problem.loss(law.mean))
+    variances = measured.estimates["covariance"].map(case.regression.along_modes)
     quantities: dict[str, tuple[Estimate, float]] = {
         "total variance": (variances.map(jnp.sum), float(modes.sum())),
         "softest mode": (variances.map(lambda v: v[0]), float(modes[0])),
         "stiffest mode": (variances.map(lambda v: v[-1]), float(modes[-1])),
         "excess loss": (
             measured.estimates["loss"].map(lambda x: x - floor),
-            float(law.loss(case.problem)) - floor,
+            float(law.loss(case.regression.problem)) - floor,
         ),
     }
     claims = [
@@ -233,7 +208,7 @@ def _claims(case: Case, kind: str, measured: sgd.Ensemble, law: sgd.Prediction) 
 def _frozen_noise(case: Case, measured: sgd.Ensemble) -> Claim:
     """The continuous theory with frozen noise, (2.30), against SGD's stiffest mode: good to less than the error
     at the paper's parameters, and the negative control where it is not."""
-    stiffest = measured.estimates["covariance"].map(case.along).map(lambda v: v[-1])
+    stiffest = measured.estimates["covariance"].map(case.regression.along_modes).map(lambda v: v[-1])
     exact, frozen = float(case.law("exact")[-1]), float(case.law("lyapunov")[-1])
     id, source = f"{case.name}/frozen noise", f"{GROSS}, Eq. 2.30"
     numbers = (stiffest.value, stiffest.standard_error)
@@ -247,44 +222,19 @@ def _frozen_noise(case: Case, measured: sgd.Ensemble) -> Claim:
 def _stationary_data(case: Case, measured: dict[str, sgd.Ensemble], law: sgd.Prediction) -> xr.Dataset:
     """Variances along the modes of the Hessian, and along the eigenvectors of the exact law."""
     eigenvalues, U = jnp.linalg.eigh(law.covariance)
-    principal = lambda covariance: jnp.einsum("ik,ij,jk->k", U, covariance, U)
-    directions = {"mode": case.along, "principal": principal}
-    along = {
-        f"{case.name}_{dim}_{kind}": (f"{case.name}_{dim}", ensemble.estimates["covariance"].map(function))
-        for dim, function in directions.items()
-        for kind, ensemble in measured.items()
-    }
-    variables = {name: (dim, np.asarray(e.value), "measured variance") for name, (dim, e) in along.items()}
-    variables |= {
-        f"{name}_error": (dim, np.asarray(e.standard_error), "standard error of a measured variance")
-        for name, (dim, e) in along.items()
-    }
-    forms = {
-        "exact": "SGD's exact law",
-        "multiplicative": "law of the SDE",
-        "lyapunov": "SDE with frozen noise (2.30)",
-    }
-    for form, words in forms.items():
-        variables[f"{case.name}_mode_{form}"] = (
-            f"{case.name}_mode",
-            np.asarray(case.law(form)),
-            f"variance, {words}",
-        )
-    words = "eigenvalue of the covariance, SGD's exact law"
-    variables[f"{case.name}_principal_exact"] = (f"{case.name}_principal", np.asarray(eigenvalues), words)
-    curvature = (
-        f"{case.name}_mode",
-        np.asarray(case.curvature),
-        _described("eigenvalue of the Hessian", "1/t"),
-    )
-    return xr.Dataset(
-        {name: (dim, values, _described(words)) for name, (dim, values, words) in variables.items()},
-        {f"{case.name}_curvature": curvature},
-    )
-
-
-def _described(long_name: str, units: str = "weight²") -> dict[str, str]:
-    return {"units": units, "long_name": long_name}
+    mode, principal = f"{case.name}_mode", f"{case.name}_principal"
+    variables: dict[str, Variable] = {}
+    for dim, V in ((mode, case.regression.modes), (principal, U)):
+        for kind, ensemble in measured.items():
+            variances = ensemble.estimates["covariance"].map(lambda M, V=V: along(V, M))
+            variables |= measurement(f"{dim}_{kind}", dim, variances, "variance", "weight²")
+    words = {"exact": "SGD's exact law", "multiplicative": "law of the SDE", "lyapunov": "SDE with frozen noise (2.30)"}
+    for form, of in words.items():
+        variables[f"{mode}_{form}"] = variable(mode, case.law(form), f"variance, {of}", "weight²")
+    long_name = "eigenvalue of the covariance, SGD's exact law"
+    variables[f"{principal}_exact"] = variable(principal, eigenvalues, long_name, "weight²")
+    curvature = variable(mode, case.regression.curvature, "eigenvalue of the Hessian", "1/t")
+    return dataset(variables, {f"{case.name}_curvature": curvature})
 
 
 # --- how many substeps make the SDE ---------------------------------------------------------------------------
@@ -295,7 +245,7 @@ def _discretisation(case: Case, converged: sgd.Ensemble, config: DemoConfig, pro
     counts = (1, 2, config.substeps)
     ensembles = {n: _at_substeps(case, n, progress) for n in counts[:2]}
     covariances = {n: e.estimates for n, e in ensembles.items()} | {counts[2]: converged.estimates["covariance"]}
-    stiffest = {n: covariances[n].map(case.along).map(lambda v: v[-1]) for n in counts}
+    stiffest = {n: covariances[n].map(case.regression.along_modes).map(lambda v: v[-1]) for n in counts}
     exact, sde = float(case.law("exact")[-1]), float(case.law("multiplicative")[-1])
     one, many = stiffest[1], stiffest[config.substeps]
     source = "ours: Euler-Maruyama at dt = learning rate shares SGD's first two moments"
@@ -315,19 +265,15 @@ def _discretisation(case: Case, converged: sgd.Ensemble, config: DemoConfig, pro
                        many.standard_error, sde, resolution=sde / 2, tolerance=bias, **about),
     ]  # fmt: skip
     name = "variance of the digits' stiffest mode"
-    data = xr.Dataset(
+    data = dataset(
         {
-            "substeps_measured": ("substeps", _floats(stiffest, "value"), _described(f"{name}, measured")),
-            "substeps_error": (
-                "substeps",
-                _floats(stiffest, "standard_error"),
-                _described("standard error of it"),
-            ),
-            "substeps_theory": ("substeps_fine", theory, _described(f"{name}, law of the scheme")),
+            "substeps_measured": variable("substeps", _floats(stiffest, "value"), f"{name}, measured", "weight²"),
+            "substeps_error": variable("substeps", _floats(stiffest, "standard_error"), "its error", "weight²"),
+            "substeps_theory": variable("substeps_fine", theory, f"{name}, law of the scheme", "weight²"),
         },
         {
-            "substeps": ("substeps", np.array(counts), _described("Euler-Maruyama substeps in a step", "1")),
-            "substeps_fine": ("substeps_fine", fine, _described("Euler-Maruyama substeps in a step", "1")),
+            "substeps": variable("substeps", counts, "Euler-Maruyama substeps in a step"),
+            "substeps_fine": variable("substeps_fine", fine, "Euler-Maruyama substeps in a step"),
         },
     )
     return Result(data, claims, {f"digits/sde at {n} substeps": e.provenance for n, e in ensembles.items()})
@@ -339,12 +285,12 @@ def _floats(estimates: dict[int, Estimate], name: str) -> np.ndarray:
 
 def _at_substeps(case: Case, substeps: int, progress: Progress) -> sgd.Ensemble:
     """The SDE from SGD's law, long enough for the stiffest mode to become its own."""
-    dynamics = case.langevin(substeps)
+    dynamics = case.regression.langevin(substeps)
     steps = 4 * case.sizes.sde_steps // substeps  # fewer substeps cost less: spend them on precision
-    burn_in = int(np.ceil(5 / (case.sizes.learning_rate * float(case.curvature[-1]))))
+    burn_in = int(np.ceil(5 / (case.sizes.learning_rate * float(case.regression.curvature[-1]))))
     return _simulate(
         case, dynamics, Covariance(), progress, f"SDE, {substeps} substep{'s' * (substeps > 1)} (control)",
-        replicas=case.sizes.sde_replicas, steps=steps, burn_in=burn_in, every=5, initial=case.exact,
+        replicas=case.sizes.sde_replicas, steps=steps, burn_in=burn_in, every=5, initial=case.regression.prediction,
     )  # fmt: skip
 
 
@@ -355,14 +301,14 @@ RELAXING = (0, 0.5, 0.9, 1)  # softest … stiffest mode, as fractions of their 
 
 def _relaxation(case: Case, config: DemoConfig, progress: Progress) -> Result:
     """The mean along four modes after a displaced start, against the exact recursion and (2.27)."""
-    chosen = np.array([round(q * (len(case.curvature) - 1)) for q in RELAXING])
-    h, V = case.curvature[chosen], case.modes[:, chosen]
-    law = case.exact
-    start = config.displacement * jnp.sqrt(case.along(law.covariance))
+    modes, law = case.regression.modes, case.regression.prediction
+    chosen = np.array([round(q * (case.regression.inputs - 1)) for q in RELAXING])
+    h, V = case.regression.curvature[chosen], modes[:, chosen]
+    start = config.displacement * jnp.sqrt(case.regression.along_modes(law.covariance))
     steps = np.unique(np.round(np.geomspace(1, 400, 12)).astype(int))
     ensemble = _simulate(
-        case, case.descent, Snapshots(steps.tolist(), of=Projection(V, law.mean)), progress, "SGD, displaced",
-        replicas=case.sizes.replicas, steps=int(steps[-1]), initial=law.mean + case.modes @ start,
+        case, case.regression.descent(), Snapshots(steps.tolist(), of=Projection(V, law.mean)), progress,
+        "SGD, displaced", replicas=case.sizes.replicas, steps=int(steps[-1]), initial=law.mean + modes @ start,
     )  # fmt: skip
     z0, η = start[chosen], case.sizes.learning_rate
     exact = z0[None, :] * (1 - η * h)[None, :] ** steps[:, None]
@@ -370,18 +316,17 @@ def _relaxation(case: Case, config: DemoConfig, progress: Progress) -> Result:
     mean = ensemble.estimates.mean
     claims = [_relaxes(mean, exact, continuous, steps, np.asarray(η * h), i) for i in range(len(chosen))]
     claims.append(_leaves_continuum(mean, exact, continuous, steps, float(η * h[-1])))
-    dims = ("relaxation_step", "relaxation_mode")
-    about = lambda words: _described(f"mean displacement of a mode from the minimum, {words}", "weight")
-    data = xr.Dataset(
+    dims, words = ("relaxation_step", "relaxation_mode"), "mean displacement of a mode from the minimum"
+    data = dataset(
         {
-            "relaxation_measured": (dims, np.asarray(mean.value), about("SGD measured")),
-            "relaxation_error": (dims, np.asarray(mean.standard_error), about("standard error")),
-            "relaxation_exact": (dims, np.asarray(exact), about("(1 − ηh)^k")),
-            "relaxation_start": (dims[1:], np.asarray(z0), about("at step 0")),
+            "relaxation_measured": variable(dims, mean.value, f"{words}, SGD measured", "weight"),
+            "relaxation_error": variable(dims, mean.standard_error, f"{words}, standard error", "weight"),
+            "relaxation_exact": variable(dims, exact, f"{words}, (1 − ηh)^k", "weight"),
+            "relaxation_start": variable(dims[1:], z0, f"{words}, at step 0", "weight"),
         },
         {
-            "relaxation_step": (dims[:1], steps, _described("SGD step", "step")),
-            "relaxation_rate": (dims[1:], np.asarray(η * h), _described("ηh, rate of Eq. 2.27", "1/step")),
+            "relaxation_step": variable(dims[:1], steps, "SGD step", "step"),
+            "relaxation_rate": variable(dims[1:], η * h, "ηh, rate of Eq. 2.27", "1/step"),
         },
     )
     return Result(data, claims, {"digits/displaced": ensemble.provenance})
