@@ -36,3 +36,4 @@ from sgdynamics.theory.regression._stationary import (
 )
 from sgdynamics.theory.regression._stationary import ornstein_uhlenbeck as ornstein_uhlenbeck
 from sgdynamics.theory.regression._stationary import stationary_covariance as stationary_covariance
+from sgdynamics.theory.regression._transient import mode_moments_after as mode_moments_after
