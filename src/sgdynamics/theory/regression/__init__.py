@@ -5,6 +5,10 @@ L(w) = (1/2P) Σ_μ (x_μ·w − y_μ)², H = xᵀx/P. Time t = learning_rate ×
 the minibatch gradient. Published formulas that are wrong or approximate say so where they are.
 """
 
+from sgdynamics.theory.regression._average import mean_final_loss as mean_final_loss
+from sgdynamics.theory.regression._average import mean_population_loss as mean_population_loss
+from sgdynamics.theory.regression._average import mean_square_weight as mean_square_weight
+from sgdynamics.theory.regression._average import mean_total_variance as mean_total_variance
 from sgdynamics.theory.regression._least_squares import excess_loss as excess_loss
 from sgdynamics.theory.regression._least_squares import final_loss as final_loss
 from sgdynamics.theory.regression._least_squares import hessian as hessian
