@@ -9,6 +9,12 @@ from sgdynamics.theory.regression._average import mean_final_loss as mean_final_
 from sgdynamics.theory.regression._average import mean_population_loss as mean_population_loss
 from sgdynamics.theory.regression._average import mean_square_weight as mean_square_weight
 from sgdynamics.theory.regression._average import mean_total_variance as mean_total_variance
+from sgdynamics.theory.regression._average_noise import leverage_variance as leverage_variance
+from sgdynamics.theory.regression._average_noise import mean_noise_variance as mean_noise_variance
+from sgdynamics.theory.regression._average_noise import mean_residual_weight as mean_residual_weight
+from sgdynamics.theory.regression._average_noise import (
+    mean_square_residual_weight as mean_square_residual_weight,
+)
 from sgdynamics.theory.regression._least_squares import excess_loss as excess_loss
 from sgdynamics.theory.regression._least_squares import final_loss as final_loss
 from sgdynamics.theory.regression._least_squares import hessian as hessian
