@@ -1,1 +1,3 @@
 """Beyond the papers: where a published theory ends."""
+
+from sgdynamics.experiments.beyond._double_descent import DOUBLE_DESCENT as DOUBLE_DESCENT
