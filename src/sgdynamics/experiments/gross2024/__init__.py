@@ -4,3 +4,4 @@ from sgdynamics.experiments.gross2024._fig2a import FIG2A as FIG2A
 from sgdynamics.experiments.gross2024._fig4 import FIG4 as FIG4
 from sgdynamics.experiments.gross2024._fig5a import FIG5A as FIG5A
 from sgdynamics.experiments.gross2024._fig5b import FIG5B as FIG5B
+from sgdynamics.experiments.gross2024._table1 import TABLE1 as TABLE1

@@ -15,6 +15,10 @@ from sgdynamics.theory.regression._average_noise import mean_residual_weight as 
 from sgdynamics.theory.regression._average_noise import (
     mean_square_residual_weight as mean_square_residual_weight,
 )
+from sgdynamics.theory.regression._epochs import epoch_covariances as epoch_covariances
+from sgdynamics.theory.regression._epochs import epoch_gradient_covariances as epoch_gradient_covariances
+from sgdynamics.theory.regression._epochs import epoch_means as epoch_means
+from sgdynamics.theory.regression._epochs import epoch_multiplicative_scale as epoch_multiplicative_scale
 from sgdynamics.theory.regression._least_squares import excess_loss as excess_loss
 from sgdynamics.theory.regression._least_squares import final_loss as final_loss
 from sgdynamics.theory.regression._least_squares import hessian as hessian

@@ -1,0 +1,103 @@
+"""Epoch shuffling against every order of a tiny data set, and against the recursion with averaged noise."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sgdynamics as sgd
+from sgdynamics.theory import recursion, regression
+
+
+def small(samples, seed=1):
+    data = sgd.data.teacher_student(jax.random.key(seed), samples=samples, inputs=2, label_noise_std=0.5)
+    return np.asarray(data.x), np.asarray(data.y)
+
+
+def over_all_orders(x, y, η, S, *, frozen=False):
+    """Exact means and covariances of w − w* at each position, by averaging over all P! orders."""
+    P, N = x.shape
+    r, H, one = y - x @ np.linalg.lstsq(x, y, rcond=None)[0], x.T @ x / P, np.eye(N)
+    maps = []  # of each order, at each position: δ_l = A δ_0 + b
+    for order in itertools.permutations(range(P)):
+        A, b, path = one, np.zeros(N), []
+        for batch in np.reshape(order[: P // S * S], (-1, S)):
+            path.append((A, b))
+            T = one - η * (H if frozen else x[batch].T @ x[batch] / S)
+            A, b = T @ A, T @ b + η * x[batch].T @ r[batch] / S
+        maps.append([*path, (A, b)])
+    A, b = (np.array([[position[i] for position in path] for path in maps]) for i in (0, 1))
+
+    def moments(position, mean, second):
+        a, e = A[:, position], b[:, position]
+        cross = np.einsum("pij,j,pk->ik", a, mean, e) / len(a)
+        return a.mean(0) @ mean + e.mean(0), (
+            np.einsum("pij,jk,plk->il", a, second, a) / len(a) + cross + cross.T + e.T @ e / len(e)
+        )
+
+    mean = np.linalg.solve(one - A[:, -1].mean(0), b[:, -1].mean(0))
+    zero = np.zeros((N, N))
+    linear = np.stack([(moments(-1, 0 * mean, e)[1] - moments(-1, 0 * mean, zero)[1]).ravel()
+                       for e in np.eye(N * N).reshape(-1, N, N)], axis=1)  # fmt: skip
+    second = np.linalg.solve(np.eye(N * N) - linear, moments(-1, mean, zero)[1].ravel()).reshape(N, N)
+    means, seconds = zip(*(moments(l, mean, second) for l in range(P // S)), strict=True)
+    return np.array(means), np.array([s - np.outer(m, m) for m, s in zip(means, seconds, strict=True)])
+
+
+@pytest.mark.parametrize(("samples", "batch_size"), [(5, 1), (5, 2)])
+def test_frozen_noise_is_exact_at_every_position(samples, batch_size):
+    x, y = small(samples)
+    _, expected = over_all_orders(x, y, 0.7, batch_size, frozen=True)
+    covariances = regression.epoch_covariances(x, y, learning_rate=0.7, batch_size=batch_size)
+    np.testing.assert_allclose(covariances, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_the_mean_and_the_neglected_part_are_of_first_order():
+    """Halving η: the error of the mean falls to a quarter in units of the mean's own scale η, that of the covariance
+    to a half in its own units; and the neglected part is at most `epoch_multiplicative_scale`."""
+    x, y = small(5)
+    of_means, of_covariances = [], []
+    for η in (0.04, 0.02):
+        means, covariances = over_all_orders(x, y, η, 1)
+        frozen = np.asarray(regression.epoch_covariances(x, y, learning_rate=η, batch_size=1))
+        predicted = np.asarray(regression.epoch_means(x, y, learning_rate=η, batch_size=1))
+        assert np.linalg.norm(predicted) > 10 * np.linalg.norm(means - predicted)
+        of_means.append(np.linalg.norm(means - predicted) / np.linalg.norm(means))
+        missing = covariances.mean(0) - frozen.mean(0)
+        scale = regression.epoch_multiplicative_scale(x, frozen.mean(0), learning_rate=η, batch_size=1)
+        of_covariances.append(np.trace(missing) / np.trace(frozen.mean(0)))
+        assert 0 < np.trace(missing) < np.trace(scale)
+    assert of_means[1] == pytest.approx(of_means[0] / 2, rel=0.1)
+    assert of_covariances[1] == pytest.approx(of_covariances[0] / 2, rel=0.1)
+
+
+def test_the_average_over_positions_is_that_of_the_averaged_noise():
+    """Kühn and Rosenow, Eq. 2: −C (M−j)/(M(M−1)) at lag j, in the general linear recursion."""
+    data = sgd.data.teacher_student(jax.random.key(2), samples=30, inputs=5, label_noise_std=0.5)
+    η, S, M = 0.3, 3, 10
+    C = regression.noise_covariance(data.x, data.y, regression.minimum(data.x, data.y), batch_size=S, replacement=False)
+    lags = -(M - jnp.arange(1.0, M)) / (M * (M - 1))
+    law = recursion.LinearRecursion(
+        jnp.eye(5) - η * regression.hessian(data.x), η**2 * C, η**2 * lags[:, None, None] * C[None]
+    )
+    covariances = regression.epoch_covariances(data.x, data.y, learning_rate=η, batch_size=S)
+    expected = law.stationary_covariance()
+    np.testing.assert_allclose(covariances.mean(axis=0), expected, rtol=1e-9, atol=1e-14)
+    lagged = law.autocovariance(1)
+    gradients = regression.epoch_gradient_covariances(data.x, data.y, learning_rate=η, batch_size=S)
+    expected = (2 * expected - lagged - lagged.T) / η**2
+    np.testing.assert_allclose(gradients.mean(axis=0), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_one_batch_an_epoch_does_not_fluctuate():
+    x, y = small(6)
+    np.testing.assert_allclose(regression.epoch_covariances(x, y, learning_rate=0.5, batch_size=6), 0, atol=1e-15)
+
+
+@pytest.mark.parametrize(("field", "value"), [("batch_size", 7), ("batch_size", 0), ("learning_rate", 0.0)])
+def test_bad_values_are_refused_by_name(field, value):
+    x, y = small(6)
+    with pytest.raises(ValueError, match=field):
+        regression.epoch_covariances(x, y, **{"learning_rate": 0.1, "batch_size": 2, field: value})
