@@ -5,4 +5,5 @@ from sgdynamics.experiments.gross2024._fig2b import FIG2B as FIG2B
 from sgdynamics.experiments.gross2024._fig4 import FIG4 as FIG4
 from sgdynamics.experiments.gross2024._fig5a import FIG5A as FIG5A
 from sgdynamics.experiments.gross2024._fig5b import FIG5B as FIG5B
+from sgdynamics.experiments.gross2024._fig5c import FIG5C as FIG5C
 from sgdynamics.experiments.gross2024._table1 import TABLE1 as TABLE1

@@ -5,6 +5,7 @@ from sgdynamics.plotting._gross2024._fig2b import fig2b
 from sgdynamics.plotting._gross2024._fig4 import fig4
 from sgdynamics.plotting._gross2024._fig5a import fig5a
 from sgdynamics.plotting._gross2024._fig5b import fig5b
+from sgdynamics.plotting._gross2024._fig5c import fig5c
 from sgdynamics.plotting._gross2024._table1 import table1
 
 FIGURES = {
@@ -13,5 +14,6 @@ FIGURES = {
     "gross2024/fig4": fig4,
     "gross2024/fig5a": fig5a,
     "gross2024/fig5b": fig5b,
+    "gross2024/fig5c": fig5c,
     "gross2024/table1": table1,
 }
