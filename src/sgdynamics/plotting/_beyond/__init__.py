@@ -1,7 +1,9 @@
 """The figures beyond the papers, one module each."""
 
+from sgdynamics.plotting._beyond._detailed_balance import detailed_balance
 from sgdynamics.plotting._beyond._double_descent import double_descent
 
 FIGURES = {
+    "beyond/detailed_balance": detailed_balance,
     "beyond/double_descent": double_descent,
 }

@@ -41,6 +41,12 @@ from sgdynamics.theory.regression._relaxation import mode_variance as mode_varia
 from sgdynamics.theory.regression._relaxation import modes as modes
 from sgdynamics.theory.regression._relaxation import relaxation as relaxation
 from sgdynamics.theory.regression._relaxation import relaxation_after as relaxation_after
+from sgdynamics.theory.regression._rotation import Rotation as Rotation
+from sgdynamics.theory.regression._rotation import entropy_production as entropy_production
+from sgdynamics.theory.regression._rotation import (
+    large_sample_entropy_production as large_sample_entropy_production,
+)
+from sgdynamics.theory.regression._rotation import rotation as rotation
 from sgdynamics.theory.regression._spectrum import projector_variance as projector_variance
 from sgdynamics.theory.regression._spectrum import spectral_density as spectral_density
 from sgdynamics.theory.regression._spectrum import spectral_edges as spectral_edges
