@@ -21,15 +21,16 @@ from sgdynamics.statistics import Estimate
 def over_realisations(values: Float[ArrayLike, "realisations *shape"], quantity: str = "mean") -> Estimate:
     """The mean over independent realisations, with its standard error; `map` works on it as on any estimate."""
     n = _checks.count("realisations", np.shape(values)[0], least=2, remedy="One realisation has no error.")
-    values = jnp.asarray(values, jnp.result_type(float))
-    mean = jnp.mean(values, axis=0)
-    error = jnp.std(values, axis=0, ddof=1) / jnp.sqrt(n)
-    return Estimate(mean, error, values, jnp.full(n, 1 / n), jnp.asarray(n - 1), jnp.asarray(0), quantity=quantity)
+    values = np.asarray(values, float)  # NumPy: nothing to compile
+    error = np.std(values, axis=0, ddof=1) / np.sqrt(n)
+    weights, dof = jnp.full(n, 1 / n), jnp.asarray(n - 1)
+    mean, error, values = (jnp.asarray(array) for array in (np.mean(values, axis=0), error, values))
+    return Estimate(mean, error, values, weights, dof, jnp.asarray(0), quantity=quantity)
 
 
 def pooled(estimates: Sequence[Estimate], quantity: str = "mean") -> Estimate:
     """The mean of independent estimates of one thing, one from each realisation, with the error of their scatter."""
-    return over_realisations(jnp.stack([estimate.value for estimate in estimates]), quantity)
+    return over_realisations(np.stack([np.asarray(estimate.value) for estimate in estimates]), quantity)
 
 
 def each(function: Callable[[PRNGKey], Any], keys: Key[Array, " realisations"], *, batch: int = 1) -> Any:

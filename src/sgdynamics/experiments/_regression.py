@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 import sgdynamics as sgd
+from sgdynamics._types import RealScalar
 from sgdynamics.experiments._compiled import once
 from sgdynamics.samplers import AbstractSampler, WithReplacement
 from sgdynamics.theory import ou, regression
@@ -31,7 +32,7 @@ class Regression:
     """Linear regression on `data` by SGD at one learning rate and batch size."""
 
     data: sgd.data.Dataset
-    learning_rate: float
+    learning_rate: RealScalar
     batch_size: int
 
     @property
@@ -112,7 +113,7 @@ def along(directions: ArrayLike, covariance: ArrayLike) -> Float[Array, " direct
 
 
 def teacher_student(
-    key: jax.Array, *, samples: int, inputs: int, label_noise_std: float, learning_rate: float, batch_size: int
+    key: jax.Array, *, samples: int, inputs: int, label_noise_std: float, learning_rate: RealScalar, batch_size: int
 ) -> Regression:
     """The paper's data (2.1): x ~ N(0, I/N), y = u·x + ε."""
     data = _teacher_student(key, samples=samples, inputs=inputs, label_noise_std=label_noise_std)

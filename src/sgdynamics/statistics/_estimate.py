@@ -58,13 +58,9 @@ class Estimate(eqx.Module):
         Exact for linear functions (each pseudo-value is mapped), to first order for others. Coordinates
         are dropped, because the shape may change.
         """
-        shares = masked(self.weights > 0, jnp.broadcast_to(_column(self.weights, self.groups), self.groups.shape))
-        # leaving out the only group leaves nothing: any finite stand-in will do
-        rest = jnp.where(shares < 1, 1 - shares, 1)
-        without = (self.value[None] - shares * self.groups) / rest
         return from_values(
             function(self.value),
-            jax.vmap(function)(without),
+            jax.vmap(function)(_without_each(self.value, self.groups, self.weights)),
             self.weights,
             quantity=self.quantity if quantity is None else quantity,
             of=self.of,
@@ -105,14 +101,36 @@ def jackknife(
 
 def from_values(full: Array, without: Array, weights: Float[Array, " groups"], **described: Any) -> Estimate:
     """The estimate from the statistic of all groups, and without each of them."""
-    several = (weights > 0) & (weights < 1)
-    # where a group is left out, or is the only one, it says nothing: its pseudo-value is the value
-    pseudo = full[None] + _odds(weights, without) * masked(several, full[None] - without)
-    return from_pseudo_values(pseudo, weights, **described)
+    return from_pseudo_values(_pseudo_values(full, without, weights), weights, **described)
 
 
 def from_pseudo_values(pseudo: Array, weights: Float[Array, " groups"], **described: Any) -> Estimate:
     """The estimate from a (pseudo-)value of each group."""
+    return Estimate(*_averaged(pseudo, weights), **described)
+
+
+# one program each: operation by operation, compiling them for a new shape would take a second
+
+
+@jax.jit
+def _without_each(value: Array, groups: Array, weights: Array) -> Array:
+    """The value without each group in turn, as a linear statistic has it."""
+    shares = masked(weights > 0, jnp.broadcast_to(_column(weights, groups), groups.shape))
+    # leaving out the only group leaves nothing: any finite stand-in will do
+    rest = jnp.where(shares < 1, 1 - shares, 1)
+    return (value[None] - shares * groups) / rest
+
+
+@jax.jit
+def _pseudo_values(full: Array, without: Array, weights: Array) -> Array:
+    several = (weights > 0) & (weights < 1)
+    # where a group is left out, or is the only one, it says nothing: its pseudo-value is the value
+    return full[None] + _odds(weights, without) * masked(several, full[None] - without)
+
+
+@jax.jit
+def _averaged(pseudo: Array, weights: Array) -> tuple[Array, ...]:
+    """(value, standard error, pseudo-values, weights, degrees of freedom, groups left out)."""
     usable = weights > 0
     count = jnp.sum(usable)
     value = jnp.sum(masked(usable, _column(weights, pseudo) * pseudo), axis=0)
@@ -121,8 +139,7 @@ def from_pseudo_values(pseudo: Array, weights: Float[Array, " groups"], **descri
     scatter = jnp.sum(masked(usable, (pseudo - value[None]) ** 2) / _odds(weights, pseudo), axis=0)
     several = jnp.sqrt(scatter / jnp.maximum(count, 1).astype(scatter.dtype))
     error = jnp.where(count > 1, several, jnp.where(count == 1, jnp.inf, jnp.nan))
-    left_out = usable.size - count
-    return Estimate(value, error, pseudo, weights, jnp.maximum(count - 1, 0), left_out, **described)
+    return value, error, pseudo, weights, jnp.maximum(count - 1, 0), usable.size - count
 
 
 def _odds(weights: Float[Array, " groups"], x: Array) -> Array:
