@@ -16,8 +16,9 @@ def small(samples, seed=1):
     return np.asarray(data.x), np.asarray(data.y)
 
 
-def over_all_orders(x, y, η, S, *, frozen=False):
-    """Exact means and covariances of w − w* at each position, by averaging over all P! orders."""
+def over_all_orders(x, y, η, S, *, strength=1.0):
+    """Exact means and covariances of w − w* at each position, by averaging over all P! orders; with `strength` times
+    the multiplicative noise, 0 for frozen noise. The covariances of the gradients as well."""
     P, N = x.shape
     r, H, one = y - x @ np.linalg.lstsq(x, y, rcond=None)[0], x.T @ x / P, np.eye(N)
     maps = []  # of each order, at each position: δ_l = A δ_0 + b
@@ -25,13 +26,15 @@ def over_all_orders(x, y, η, S, *, frozen=False):
         A, b, path = one, np.zeros(N), []
         for batch in np.reshape(order[: P // S * S], (-1, S)):
             path.append((A, b))
-            T = one - η * (H if frozen else x[batch].T @ x[batch] / S)
+            T = one - η * (H + strength * (x[batch].T @ x[batch] / S - H))
             A, b = T @ A, T @ b + η * x[batch].T @ r[batch] / S
         maps.append([*path, (A, b)])
     A, b = (np.array([[position[i] for position in path] for path in maps]) for i in (0, 1))
 
-    def moments(position, mean, second):
+    def moments(position, mean, second, *, gradient=False):
         a, e = A[:, position], b[:, position]
+        if gradient:
+            a, e = (A[:, position + 1] - a) / η, (b[:, position + 1] - e) / η
         cross = np.einsum("pij,j,pk->ik", a, mean, e) / len(a)
         return a.mean(0) @ mean + e.mean(0), (
             np.einsum("pij,jk,plk->il", a, second, a) / len(a) + cross + cross.T + e.T @ e / len(e)
@@ -42,35 +45,49 @@ def over_all_orders(x, y, η, S, *, frozen=False):
     linear = np.stack([(moments(-1, 0 * mean, e)[1] - moments(-1, 0 * mean, zero)[1]).ravel()
                        for e in np.eye(N * N).reshape(-1, N, N)], axis=1)  # fmt: skip
     second = np.linalg.solve(np.eye(N * N) - linear, moments(-1, mean, zero)[1].ravel()).reshape(N, N)
-    means, seconds = zip(*(moments(l, mean, second) for l in range(P // S)), strict=True)
-    return np.array(means), np.array([s - np.outer(m, m) for m, s in zip(means, seconds, strict=True)])
+
+    def covariances(gradient):
+        means, seconds = zip(*(moments(l, mean, second, gradient=gradient) for l in range(P // S)), strict=True)
+        return np.array(means), np.array([s - np.outer(m, m) for m, s in zip(means, seconds, strict=True)])
+
+    return *covariances(False), covariances(True)[1]
 
 
 @pytest.mark.parametrize(("samples", "batch_size"), [(5, 1), (5, 2)])
 def test_frozen_noise_is_exact_at_every_position(samples, batch_size):
     x, y = small(samples)
-    _, expected = over_all_orders(x, y, 0.7, batch_size, frozen=True)
-    covariances = regression.epoch_covariances(x, y, learning_rate=0.7, batch_size=batch_size)
-    np.testing.assert_allclose(covariances, expected, rtol=1e-9, atol=1e-12)
+    _, expected, gradients = over_all_orders(x, y, 0.7, batch_size, strength=0.0)
+    settings = {"learning_rate": 0.7, "batch_size": batch_size}
+    np.testing.assert_allclose(regression.epoch_covariances(x, y, **settings), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        regression.epoch_gradient_covariances(x, y, **settings), gradients, rtol=1e-9, atol=1e-12
+    )
 
 
-def test_the_mean_and_the_neglected_part_are_of_first_order():
-    """Halving η: the error of the mean falls to a quarter in units of the mean's own scale η, that of the covariance
-    to a half in its own units; and the neglected part is at most `epoch_multiplicative_scale`."""
-    x, y = small(5)
-    of_means, of_covariances = [], []
-    for η in (0.04, 0.02):
-        means, covariances = over_all_orders(x, y, η, 1)
-        frozen = np.asarray(regression.epoch_covariances(x, y, learning_rate=η, batch_size=1))
-        predicted = np.asarray(regression.epoch_means(x, y, learning_rate=η, batch_size=1))
-        assert np.linalg.norm(predicted) > 10 * np.linalg.norm(means - predicted)
-        of_means.append(np.linalg.norm(means - predicted) / np.linalg.norm(means))
-        missing = covariances.mean(0) - frozen.mean(0)
-        scale = regression.epoch_multiplicative_scale(x, frozen.mean(0), learning_rate=η, batch_size=1)
-        of_covariances.append(np.trace(missing) / np.trace(frozen.mean(0)))
-        assert 0 < np.trace(missing) < np.trace(scale)
-    assert of_means[1] == pytest.approx(of_means[0] / 2, rel=0.1)
-    assert of_covariances[1] == pytest.approx(of_covariances[0] / 2, rel=0.1)
+@pytest.mark.parametrize(("samples", "batch_size"), [(5, 1), (6, 2), (6, 3)])
+def test_the_first_order_is_the_derivative_with_respect_to_the_multiplicative_noise(samples, batch_size):
+    x, y = small(samples)
+    settings = {"learning_rate": 0.7, "batch_size": batch_size}
+    more, less = (over_all_orders(x, y, 0.7, batch_size, strength=ε) for ε in (1e-4, -1e-4))
+    mean, covariance, gradient = ((a - b) / 2e-4 for a, b in zip(more, less, strict=True))
+    np.testing.assert_allclose(regression.epoch_means(x, y, **settings), mean, rtol=1e-5, atol=1e-9)
+    of_weights, of_gradients = regression.epoch_corrections(x, y, **settings)
+    np.testing.assert_allclose(of_weights, covariance, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(of_gradients, gradient, rtol=1e-5, atol=1e-8)
+    assert np.abs(mean).max() > 1e-4
+    assert np.abs(covariance).max() > 1e-4 or samples == 2 * batch_size  # two batches have no third moments
+
+
+@pytest.mark.parametrize("learning_rate", [0.02, 0.2])
+def test_what_is_neglected_is_positive_and_below_its_scale(learning_rate):
+    x, y = small(6)
+    settings = {"learning_rate": learning_rate, "batch_size": 1}
+    _, covariances, _ = over_all_orders(x, y, learning_rate, 1)
+    known = regression.epoch_covariances(x, y, **settings) + regression.epoch_corrections(x, y, **settings)[0]
+    known = np.asarray(known).mean(axis=0)
+    missing = np.trace(covariances.mean(axis=0) - known)
+    scale = np.trace(regression.epoch_multiplicative_scale(x, known, **settings))
+    assert 0.1 * scale < missing < scale < 0.2 * np.trace(known)
 
 
 def test_the_average_over_positions_is_that_of_the_averaged_noise():
@@ -101,3 +118,9 @@ def test_bad_values_are_refused_by_name(field, value):
     x, y = small(6)
     with pytest.raises(ValueError, match=field):
         regression.epoch_covariances(x, y, **{"learning_rate": 0.1, "batch_size": 2, field: value})
+
+
+def test_corrections_need_batches_that_divide_the_samples():
+    x, y = small(5)
+    with pytest.raises(ValueError, match="batch_size"):
+        regression.epoch_corrections(x, y, learning_rate=0.1, batch_size=2)

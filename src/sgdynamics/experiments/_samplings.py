@@ -1,8 +1,9 @@
 """The three ways to draw minibatches from a data set, each with the law of the weights that it leads to.
 
-Independent batches, with or without replacement, have the exact law of `theory.recursion`. Epoch shuffling has that
-of frozen noise (`theory.regression.epoch_covariances`), cyclic in the position in the epoch: laws here are averages
-over positions, which records see whose spacing has no factor in common with the number of batches in an epoch.
+Independent batches, with or without replacement, have the exact law of `theory.recursion`. Epoch shuffling has one that
+is cyclic in the position in the epoch, known to first order in the multiplicative noise (`theory.regression`, epochs):
+laws here are averages over positions, as records see them whose spacing has no factor in common with the number of
+batches in an epoch.
 """
 
 import math
@@ -31,6 +32,7 @@ class Law:
     """The weights' law under one way of sampling, averaged over the position in the epoch.
 
     - `shift`: mean − w* [inputs]; `covariance`, about the mean, and `gradient`, of the batch gradient [inputs, inputs]
+    - `frozen`: the covariance without multiplicative noise under epochs; elsewhere the same as `covariance`
     - `neglected`: covariance that the theory may have missed, at most [inputs, inputs]; 0 where it is exact
     - `first_shift`, `first_covariance`: before the first batch of an epoch
     """
@@ -38,6 +40,7 @@ class Law:
     shift: np.ndarray
     covariance: np.ndarray
     gradient: np.ndarray
+    frozen: np.ndarray
     neglected: np.ndarray
     first_shift: np.ndarray
     first_covariance: np.ndarray
@@ -61,7 +64,7 @@ def law(case: Regression, kind: Kind) -> Law:
         return _cyclic(*map(np.asarray, _epochs(case.batch_size)(x, y, η)))
     M = np.asarray(_white(x, y, η, jnp.asarray(case.batch_size, jnp.float64), kind == "with"))
     H, nothing = np.asarray(regression.hessian(x)), np.zeros(case.inputs)
-    return Law(nothing, M, (H @ M + M @ H) / case.learning_rate, 0 * M, nothing, M)
+    return Law(nothing, M, (H @ M + M @ H) / case.learning_rate, M, 0 * M, nothing, M)
 
 
 def spacing(batches_per_epoch: int, least: int) -> int:
@@ -81,13 +84,15 @@ def _epochs(batch_size: int) -> Callable[..., Any]:
 
 def _cyclic_moments(batch_size: int, x, y, η):
     settings = {"learning_rate": η, "batch_size": batch_size}
-    covariances = regression.epoch_covariances(x, y, **settings)
-    gradients = regression.epoch_gradient_covariances(x, y, **settings)
+    correction, of_gradients = regression.epoch_corrections(x, y, **settings)
+    frozen = regression.epoch_covariances(x, y, **settings)
+    covariances = frozen + correction
+    gradients = regression.epoch_gradient_covariances(x, y, **settings) + of_gradients
     missing = regression.epoch_multiplicative_scale(x, jnp.mean(covariances, axis=0), **settings)
-    return regression.epoch_means(x, y, **settings), covariances, gradients, missing
+    return regression.epoch_means(x, y, **settings), covariances, gradients, frozen, missing
 
 
-def _cyclic(means: np.ndarray, covariances: np.ndarray, gradients: np.ndarray, neglected: np.ndarray) -> Law:
+def _cyclic(means, covariances, gradients, frozen, neglected) -> Law:
     of_means = np.cov(means.T, bias=True).reshape(neglected.shape)
     covariance, gradient = covariances.mean(axis=0) + of_means, gradients.mean(axis=0)
-    return Law(means.mean(axis=0), covariance, gradient, neglected, means[0], covariances[0])
+    return Law(means.mean(axis=0), covariance, gradient, frozen.mean(axis=0), neglected, means[0], covariances[0])

@@ -254,10 +254,10 @@ def _of_fluctuations(config: Table1Config, cells: Cells, late: Late) -> list[Cla
         claims += [
             _exponent(config, name, "tr Cov w", 2, [cells[kind, σ].variance for σ in _σ(config)]),
             Claim.equality(
-                f"{name}, σ = {loudest:g}", "ours: " + ("frozen noise of epochs" if kind == "epochs" else "exact law"),
+                f"{name}, σ = {loudest:g}", "ours: " + ("epochs to first order" if kind == "epochs" else "exact law"),
                 "tr Cov w [weight²]", **evidence(cell.variance), expected=total, resolution=RATIO * total,
                 tolerance=cell.law.accuracy * total,
-                note="tolerance: what the multiplicative noise may add" if kind == "epochs" else "",
+                note="tolerance: second order of the multiplicative noise" if kind == "epochs" else "",
             ),
         ]  # fmt: skip
     isotropic = config.overparameterised * config.learning_rate * loudest**2 / (2 * config.batch_size)
@@ -292,7 +292,7 @@ def _of_sampling(config: Table1Config, cells: Cells) -> list[Claim]:
                 **ratio, expected=1.0, resolution=RATIO,
             ),
             Claim.equality(
-                f"sampling/{WORDS[kind]}", source("App. C") if kind == "without" else "ours: frozen noise of epochs",
+                f"sampling/{WORDS[kind]}", source("App. C") if kind == "without" else "ours: epochs to first order",
                 statement, **ratio, expected=right, published=1.0, resolution=RATIO * right,
                 tolerance=cell.law.accuracy * right,
             ),

@@ -1,4 +1,4 @@
-"""Epoch shuffling: the weights' law at every position in the epoch, for noise frozen at the minimum.
+"""Epoch shuffling: the weights' law at every position in the epoch, to first order in the multiplicative noise.
 
 Batches l = 0 … M−1 of one epoch, M = ⌊P/S⌋, are disjoint parts of a random order of the P examples; with δ = w − w*,
 r = y − X w*, b_l = (1/S) Σ_{μ∈l} r_μ x_μ, H_l the batch's Hessian, T = 1 − ηH, c = (P−S)/(S(P−1)) and C = C(w*),
@@ -13,8 +13,19 @@ and epochs are independent. With H_l replaced by H (frozen noise), G_l = Σ_{n<l
 
 The last line is E[(H_l − H) δ_l] with the frozen-noise δ_l: a batch that is yet to come is anti-correlated with
 the noise of those that are gone. The mean over positions of M_l is that of noise with the averaged autocovariance
-−C (M−j)/(M(M−1)) [Kühn and Rosenow, Eq. 2], and of m_l → −(η/2) H⁻¹ E[(H_l − H) g_l] for ηhM → 0. Neglected:
-what (H_l − H) δ_l adds to the covariance, see `epoch_multiplicative_scale`.
+−C (M−j)/(M(M−1)) [Kühn and Rosenow, Eq. 2], and of m_l → −(η/2) H⁻¹ E[(H_l − H) g_l] for ηhM → 0.
+
+The covariance too has a part of first order in dH_l = H_l − H, from three batches' moments. With b = r x, one batch's
+third moments are c₃ = (P−S)(P−2S)/(S²(P−1)(P−2)) times those of one example, and as the batches of an epoch sum to
+nothing, those of two equal batches and another are q = −1/(M−1) of these, of three others s = 2/((M−1)(M−2)). With
+
+    Θ_n = c₃ (1/P) Σ_μ r_μ² [(x_μᵀ Tⁿ x_μ) x_μ x_μᵀ − x_μ x_μᵀ Tⁿ H] = E b_l (dH_l Tⁿ b_l)ᵀ,      A_l = Σ_{n<l} Θ_n,
+    U_l = E b_l (dH_l δ_l)ᵀ = η q A_l,     Y_l = E δ_l (dH_l δ_l)ᵀ = η² [(q − s) Σ_{n<l} Tⁿ Θ_n + s G_l A_l],
+    W_l = E b_l δ¹_lᵀ,   W_{l+1} = W_l T − η² s A_l,     δ¹ the first order of δ, δ¹_{l+1} = T δ¹_l − η dH_l δ_l:
+
+    D_l = E δ_l δ¹_lᵀ,   D_{l+1} = T D_l T − η T Y_l + η W_l T − η² U_l,   D_M = D_0;      M_l gains D_l + D_lᵀ.
+
+Neglected is E δ¹ δ¹ᵀ, noise that does not cancel over an epoch: see `epoch_multiplicative_scale`.
 """
 
 import jax
@@ -34,7 +45,7 @@ def epoch_covariances(
     learning_rate: RealScalar,
     batch_size: int,
 ) -> Float[Array, "positions inputs inputs"]:
-    """Covariance of w about its mean before batch l = 0 … M−1 of an epoch, [positions, inputs, inputs].
+    """Covariance of w about its mean before batch l = 0 … M−1 of an epoch, noise frozen, [positions, inputs, inputs].
 
     **Raises** `ValueError` for batches larger than the data, shapes that do not match, values out of range, and
     where ηH ≥ 2.
@@ -43,12 +54,40 @@ def epoch_covariances(
     η, S, M = _settings(x, learning_rate, batch_size)
     C = noise_covariance(x, y, minimum(x, y), batch_size=S, replacement=False)
     T, G = _powers(x, η, M)
-    TGC = T @ G @ C
-    added = η**2 * (C[None] - _anticorrelation(x, S) * (TGC + jnp.swapaxes(TGC, 1, 2)))
+    added = η**2 * (C[None] - _anticorrelation(x, S) * _plus_transposes(T @ G @ C))
     step = lambda X, e: (T @ X @ T + e, X)
     in_one_epoch = jax.lax.scan(step, jnp.zeros_like(C), added)[0]
     first = _linalg.discrete_lyapunov(jnp.linalg.matrix_power(T, M), (in_one_epoch + in_one_epoch.T) / 2)
     return jax.lax.scan(step, first, added)[1]
+
+
+def epoch_corrections(
+    x: Real[ArrayLike, "samples inputs"],
+    y: Real[ArrayLike, " samples"],
+    *,
+    learning_rate: RealScalar,
+    batch_size: int,
+) -> tuple[Float[Array, "positions inputs inputs"], Float[Array, "positions inputs inputs"]]:
+    """What the first order in the multiplicative noise adds to `epoch_covariances` and `epoch_gradient_covariances`.
+
+    For batch sizes that divide the number of samples. **Raises** as `epoch_covariances` does.
+    """
+    x, y = data(x, y)
+    η, S, M = _settings(x, learning_rate, batch_size)
+    _checks.require("batch_size", S, len(x) % S == 0, allowed=f"a divisor of the {len(x)} samples")
+    H, (T, G) = hessian(x), _powers(x, η, M)
+    Θ = _third_moments(x, y - x @ minimum(x, y), T, S, M)
+    q, s = -1 / max(M - 1, 1), 2 / max((M - 1) * (M - 2), 1)
+    before = lambda terms: jnp.cumsum(terms, axis=0) - terms
+    A, B = before(Θ), before(_each_power(T, M) @ Θ)
+    U, Y = η * q * A, η**2 * ((q - s) * B + s * G @ A)
+    W = jax.lax.scan(lambda W, a: (W @ T - η**2 * s * a, W), jnp.zeros_like(H), A)[1]
+    added = -η * T @ Y + η * W @ T - η**2 * U
+    step = lambda D, e: (T @ D @ T + e, D)
+    in_one_epoch = jax.lax.scan(step, jnp.zeros_like(H), added)[0]
+    first = _linalg.discrete_lyapunov(jnp.linalg.matrix_power(T, M), in_one_epoch)
+    D = jax.lax.scan(step, first, added)[1]
+    return _plus_transposes(D), _plus_transposes(H @ Y + H @ D @ H - U - W @ H)
 
 
 def epoch_gradient_covariances(
@@ -58,7 +97,7 @@ def epoch_gradient_covariances(
     learning_rate: RealScalar,
     batch_size: int,
 ) -> Float[Array, "positions inputs inputs"]:
-    """V_l, covariance of the gradient of batch l = 0 … M−1 of an epoch, [positions, inputs, inputs].
+    """V_l, covariance of the gradient of batch l = 0 … M−1 of an epoch, noise frozen, [positions, inputs, inputs].
 
     **Raises** as `epoch_covariances` does.
     """
@@ -67,8 +106,7 @@ def epoch_gradient_covariances(
     η, S, _ = _settings(x, learning_rate, batch_size)
     H, (_, G) = hessian(x), _powers(x, η, len(M))
     C = noise_covariance(x, y, minimum(x, y), batch_size=S, replacement=False)
-    HGC = H @ G @ C
-    return C[None] + H @ M @ H + _anticorrelation(x, S) * η * (HGC + jnp.swapaxes(HGC, 1, 2))
+    return C[None] + H @ M @ H + _anticorrelation(x, S) * η * _plus_transposes(H @ G @ C)
 
 
 def epoch_means(
@@ -131,3 +169,21 @@ def _powers(x: Array, η: Array, positions: int) -> tuple[Array, Float[Array, "p
     T = jnp.eye(x.shape[1]) - η * hessian(x)
     step = lambda G, _: (T @ G + jnp.eye(len(T)), G)
     return T, jax.lax.scan(step, jnp.zeros_like(T), length=positions)[1]
+
+
+def _each_power(T: Array, count: int) -> Float[Array, "powers inputs inputs"]:
+    """Tⁿ for n = 0 … count − 1."""
+    return jax.lax.scan(lambda X, _: (T @ X, X), jnp.eye(len(T)), length=count)[1]
+
+
+def _third_moments(x: Array, r: Array, T: Array, S: int, M: int) -> Float[Array, "powers inputs inputs"]:
+    """Θ_n for n = 0 … M−1."""
+    P, powers = len(x), _each_power(T, M)
+    c3 = (P - S) * (P - 2 * S) / (S**2 * max((P - 1) * (P - 2), 1))
+    quadratic = jnp.einsum("mi,nij,mj->nm", x, powers, x)
+    same = jnp.einsum("nm,m,mi,mj->nij", quadratic, r**2, x, x)
+    return c3 * (same - jnp.einsum("m,mi,mj->ij", r**2, x, x) @ powers @ hessian(x)) / P
+
+
+def _plus_transposes(X: Float[Array, "positions inputs inputs"]) -> Float[Array, "positions inputs inputs"]:
+    return X + jnp.swapaxes(X, 1, 2)
