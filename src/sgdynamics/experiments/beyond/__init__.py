@@ -3,4 +3,5 @@
 from sgdynamics.experiments.beyond._detailed_balance import DETAILED_BALANCE as DETAILED_BALANCE
 from sgdynamics.experiments.beyond._double_descent import DOUBLE_DESCENT as DOUBLE_DESCENT
 from sgdynamics.experiments.beyond._inputs import INPUTS as INPUTS
+from sgdynamics.experiments.beyond._learning_rate import LEARNING_RATE as LEARNING_RATE
 from sgdynamics.experiments.beyond._sampling import SAMPLING as SAMPLING

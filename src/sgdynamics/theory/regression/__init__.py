@@ -15,6 +15,7 @@ from sgdynamics.theory.regression._average_noise import mean_residual_weight as 
 from sgdynamics.theory.regression._average_noise import (
     mean_square_residual_weight as mean_square_residual_weight,
 )
+from sgdynamics.theory.regression._continuum import continuum_corrections as continuum_corrections
 from sgdynamics.theory.regression._epochs import epoch_corrections as epoch_corrections
 from sgdynamics.theory.regression._epochs import epoch_covariances as epoch_covariances
 from sgdynamics.theory.regression._epochs import epoch_gradient_covariances as epoch_gradient_covariances
