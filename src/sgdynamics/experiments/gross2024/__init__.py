@@ -4,6 +4,7 @@ from sgdynamics.experiments.gross2024._fig2a import FIG2A as FIG2A
 from sgdynamics.experiments.gross2024._fig2b import FIG2B as FIG2B
 from sgdynamics.experiments.gross2024._fig3a import FIG3A as FIG3A
 from sgdynamics.experiments.gross2024._fig3b import FIG3B as FIG3B
+from sgdynamics.experiments.gross2024._fig3c import FIG3C as FIG3C
 from sgdynamics.experiments.gross2024._fig4 import FIG4 as FIG4
 from sgdynamics.experiments.gross2024._fig5a import FIG5A as FIG5A
 from sgdynamics.experiments.gross2024._fig5b import FIG5B as FIG5B

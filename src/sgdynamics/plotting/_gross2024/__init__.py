@@ -4,6 +4,7 @@ from sgdynamics.plotting._gross2024._fig2a import fig2a
 from sgdynamics.plotting._gross2024._fig2b import fig2b
 from sgdynamics.plotting._gross2024._fig3a import fig3a
 from sgdynamics.plotting._gross2024._fig3b import fig3b
+from sgdynamics.plotting._gross2024._fig3c import fig3c
 from sgdynamics.plotting._gross2024._fig4 import fig4
 from sgdynamics.plotting._gross2024._fig5a import fig5a
 from sgdynamics.plotting._gross2024._fig5b import fig5b
@@ -15,6 +16,7 @@ FIGURES = {
     "gross2024/fig2b": fig2b,
     "gross2024/fig3a": fig3a,
     "gross2024/fig3b": fig3b,
+    "gross2024/fig3c": fig3c,
     "gross2024/fig4": fig4,
     "gross2024/fig5a": fig5a,
     "gross2024/fig5b": fig5b,
