@@ -51,10 +51,11 @@ class Fig3cConfig:
     def __post_init__(self):
         _checks.count("inputs", self.inputs, least=2)
         _checks.count("realisations", self.realisations, least=2)
-        ascending = len(self.ratios) >= 2 and self.ratios == tuple(sorted(set(self.ratios)))
+        ascending = len(self.ratios) >= 2 and list(self.ratios) == sorted(set(self.ratios))
         _checks.require("ratios", self.ratios, ascending, allowed="at least two, ascending")
         least = 1 + 4 / self.inputs
-        _checks.require("ratios", self.ratios[0], self.ratios[0] >= least, allowed=f"at least {least:g}")
+        for ratio in self.ratios:
+            _checks.require("ratios", ratio, ratio >= least, allowed=f"at least {least:g}, underparameterised")
 
     def samples(self, ratio: float) -> int:
         """P."""
