@@ -13,7 +13,8 @@ so that C(w*) → (σ²/S) H (2.20) for *any* inputs, by 1 − K/P in the trace 
 The multiplicative part of (2.19), H w̃w̃ᵀ H + (w̃ᵀH w̃) H, is a fourth moment of normal inputs and fails for others:
 elliptical tails multiply it by about κ, however large N; of independent entries only O(1/N) of it depends on the tails.
 Student inputs of ν degrees of freedom have no ν-th moment: the averages over data that test this use a larger ν, for
-which they have a variance. Real data (digits) are no linear teacher with noise: their residuals depend on x.
+which they have a variance. Real data (digits) are no linear teacher with Gaussian inputs and independent noise, and break
+detailed balance more than such data with their spectrum would.
 """
 
 from dataclasses import dataclass
@@ -220,13 +221,13 @@ class Part:
         ]  # fmt: skip
 
     def _real(self) -> list[Claim]:
-        """Residuals that depend on x: more entropy production than label noise could make of as many samples."""
+        """More entropy production than Gaussian inputs of that spectrum, with independent label noise, would have."""
         h = self.case.curvature
         noise = regression.large_sample_entropy_production(h, self.case.samples) / jnp.sum(h)
         return [
             Claim.rejection(
                 f"{self.name}/entropy of label noise/control", "leading order in N/P, derived",
-                "not what residuals independent of x would make: (1/P) Σ (h_i − h_j)²/(h_i + h_j), over tr H",
+                "not what a Gaussian teacher-student set would make: (1/P) Σ (h_i − h_j)²/(h_i + h_j), over tr H",
                 **evidence(self.observed["entropy"]), expected=self.exact["entropy"], rejected=noise,
             )
         ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 x ~ N(0, Σ), Σ = M Mᵀ/N with M_ij ~ N(0, 1). (The caption lacks the 1/N, without which η h exceeds 2 and SGD diverges.)
 The paper expects no relation between variance and flatness in a single layer. With the noise frozen and time
-continuous there is none, C ≈ (σ²/S) H making M nearly isotropic. But in discrete time, with that C,
+continuous there is next to none: C ≈ (σ²/S) H makes M nearly isotropic, and what is left is weak and negative. But in
+discrete time, with that C,
 
     M = (η σ²/2S) [1 − ηH/2]⁻¹,
 
