@@ -13,8 +13,8 @@ so that C(w*) → (σ²/S) H (2.20) for *any* inputs, by 1 − K/P in the trace 
 The multiplicative part of (2.19), H w̃w̃ᵀ H + (w̃ᵀH w̃) H, is a fourth moment of normal inputs and fails for others:
 elliptical tails multiply it by about κ, however large N; of independent entries only O(1/N) of it depends on the tails.
 Student inputs of ν degrees of freedom have no ν-th moment: the averages over data that test this use a larger ν, for
-which they have a variance. Real data (digits) are no linear teacher with Gaussian inputs and independent noise, and break
-detailed balance more than such data with their spectrum would.
+which they have a variance. Real data (digits) are no linear teacher with Gaussian inputs and independent noise, and
+break detailed balance more than such data with their spectrum would.
 """
 
 from dataclasses import dataclass
