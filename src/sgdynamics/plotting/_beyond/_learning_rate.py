@@ -28,7 +28,7 @@ def _map(figure: Figure, axes: Axes, data: xr.Dataset) -> None:
         axes.plot(bound / (data["discreteness"] + data["noise"]), S, ":", color=BLACK)
     theory(axes, data["limit"], S, None, COLOURS[1])
     axes.plot(data["sgd_rate"], data["sgd_batch"], "o", color=BLACK, markerfacecolor="white", clip_on=False)
-    axes.set(xlabel="learning rate η", ylabel="batch size S", xscale="log", yscale="log")
+    axes.set(xlabel="learning rate η  [t/step]", ylabel="batch size S", xscale="log", yscale="log")
     axes.set(xlim=(float(η[0]), float(η[-1])), ylim=(float(S[0]), float(S[-1])))
     axes.set_title("dotted: first order; orange: largest stable rate; circles: SGD", loc="left")
     figure.colorbar(shown, ax=axes, label="log₁₀ |relative error of tr M|", ticks=[-4, -3, -2, -1, 0])
@@ -44,5 +44,7 @@ def _parts(axes: Axes, data: xr.Dataset) -> None:
         simulation(axes, points["sgd_rate"], -points["sgd"], points["sgd_error"], f"SGD measured, S = {S}", colour)
     one = data.isel(batch_size=0)
     theory(axes, η, -one["error_additive"], "discrete time alone, any S", GREY, linewidth=0.9)
-    axes.set(xlabel="learning rate η", ylabel="− relative error of tr M by (2.30)", xscale="log", yscale="log")
+    axes.set(
+        xlabel="learning rate η  [t/step]", ylabel="− relative error of tr M by (2.30)", xscale="log", yscale="log"
+    )
     axes.set_ylim(1e-4, 2)

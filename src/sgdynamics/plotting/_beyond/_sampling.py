@@ -39,7 +39,12 @@ def _totals(axes: Axes, data: xr.Dataset) -> None:
         for S, style in zip(data["batch_size"].values, styles, strict=False)
     ]
     axes.legend(handles=sizes, loc="lower right")
-    axes.set(xlabel="learning rate η", ylabel="tr Cov w, in that with replacement", xscale="log", yscale="log")
+    axes.set(
+        xlabel="learning rate η  [t/step]",
+        ylabel="tr Cov w, relative to that with replacement",
+        xscale="log",
+        yscale="log",
+    )
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
@@ -48,5 +53,6 @@ def _modes(axes: Axes, data: xr.Dataset) -> None:
         at = f"mode_{name}"
         theory(axes, data["curvature"], data[f"{at}_theory"], None, COLOURS[i])
         simulation(axes, data["curvature"], data[at], data[f"{at}_error"], None, COLOURS[i], MARKERS[i])
-    axes.set(xlabel="curvature h of the mode", ylabel="variance of the mode  [ησ²/(2S)]", yscale="log")
+    axes.set(xlabel="curvature h of the mode  [1/t]", ylabel="variance of the mode  [ησ²/(2S)]", yscale="log")
+    axes.locator_params(axis="x", nbins=5)
     axes.set_title(str(data.attrs["closer"]), loc="left")

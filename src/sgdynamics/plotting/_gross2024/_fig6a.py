@@ -39,4 +39,6 @@ def _correlation(axes: Axes, data: xr.Dataset) -> None:
     axes.axhline(0, color=GREY, linestyle="--", label="no dependence, printed")
     axes.set(title="(c) is a direction of large variance steep?", xscale="log", ylim=(-0.25, 0.25))
     axes.set(xlabel="samples per input P/N", ylabel="rank correlation, variance and curvature")
+    axes.set_xticks(data["ratio"].values, [f"{ratio:g}" for ratio in data["ratio"].values])
+    axes.minorticks_off()
     legend(axes)
