@@ -9,4 +9,6 @@ from sgdynamics.experiments.gross2024._fig4 import FIG4 as FIG4
 from sgdynamics.experiments.gross2024._fig5a import FIG5A as FIG5A
 from sgdynamics.experiments.gross2024._fig5b import FIG5B as FIG5B
 from sgdynamics.experiments.gross2024._fig5c import FIG5C as FIG5C
+from sgdynamics.experiments.gross2024._fig6a import FIG6A as FIG6A
+from sgdynamics.experiments.gross2024._fig6b import FIG6B as FIG6B
 from sgdynamics.experiments.gross2024._table1 import TABLE1 as TABLE1
