@@ -2,6 +2,7 @@
 
 from sgdynamics.experiments.beyond._detailed_balance import DETAILED_BALANCE as DETAILED_BALANCE
 from sgdynamics.experiments.beyond._double_descent import DOUBLE_DESCENT as DOUBLE_DESCENT
+from sgdynamics.experiments.beyond._gaussianity import GAUSSIANITY as GAUSSIANITY
 from sgdynamics.experiments.beyond._inputs import INPUTS as INPUTS
 from sgdynamics.experiments.beyond._learning_rate import LEARNING_RATE as LEARNING_RATE
 from sgdynamics.experiments.beyond._sampling import SAMPLING as SAMPLING

@@ -2,6 +2,7 @@
 
 from sgdynamics.plotting._beyond._detailed_balance import detailed_balance
 from sgdynamics.plotting._beyond._double_descent import double_descent
+from sgdynamics.plotting._beyond._gaussianity import gaussianity
 from sgdynamics.plotting._beyond._inputs import inputs
 from sgdynamics.plotting._beyond._learning_rate import learning_rate
 from sgdynamics.plotting._beyond._sampling import sampling
@@ -9,6 +10,7 @@ from sgdynamics.plotting._beyond._sampling import sampling
 FIGURES = {
     "beyond/detailed_balance": detailed_balance,
     "beyond/double_descent": double_descent,
+    "beyond/gaussianity": gaussianity,
     "beyond/inputs": inputs,
     "beyond/learning_rate": learning_rate,
     "beyond/sampling": sampling,

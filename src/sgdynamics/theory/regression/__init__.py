@@ -21,6 +21,7 @@ from sgdynamics.theory.regression._epochs import epoch_covariances as epoch_cova
 from sgdynamics.theory.regression._epochs import epoch_gradient_covariances as epoch_gradient_covariances
 from sgdynamics.theory.regression._epochs import epoch_means as epoch_means
 from sgdynamics.theory.regression._epochs import epoch_multiplicative_scale as epoch_multiplicative_scale
+from sgdynamics.theory.regression._kurtosis import excess_kurtosis as excess_kurtosis
 from sgdynamics.theory.regression._least_squares import excess_loss as excess_loss
 from sgdynamics.theory.regression._least_squares import final_loss as final_loss
 from sgdynamics.theory.regression._least_squares import hessian as hessian
@@ -49,6 +50,10 @@ from sgdynamics.theory.regression._rotation import (
     large_sample_entropy_production as large_sample_entropy_production,
 )
 from sgdynamics.theory.regression._rotation import rotation as rotation
+from sgdynamics.theory.regression._scalar_moments import scalar_distribution as scalar_distribution
+from sgdynamics.theory.regression._scalar_moments import scalar_joint_moments as scalar_joint_moments
+from sgdynamics.theory.regression._scalar_moments import scalar_moments as scalar_moments
+from sgdynamics.theory.regression._scalar_moments import tail_exponent as tail_exponent
 from sgdynamics.theory.regression._spectrum import projector_variance as projector_variance
 from sgdynamics.theory.regression._spectrum import spectral_density as spectral_density
 from sgdynamics.theory.regression._spectrum import spectral_edges as spectral_edges
