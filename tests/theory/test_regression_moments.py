@@ -56,6 +56,10 @@ def test_moments_diverge_where_the_tail_is_too_heavy():
         moments = regression.scalar_moments(x, y, learning_rate=factor * low, batch_size=1)
         assert np.isfinite(float(moments[4])) == finite
         assert np.isfinite(float(moments[2]))
+    higher = np.asarray(regression.scalar_moments(x, y, learning_rate=1.01 * low, batch_size=1, order=7))
+    np.testing.assert_array_equal(np.isfinite(higher[:3]), True)
+    np.testing.assert_array_equal(np.isnan(higher[3::2]), True)  # E δ³ might exist or not: said to be unknown
+    np.testing.assert_array_equal(higher[4::2], np.inf)
 
 
 def test_there_is_no_tail_where_every_example_contracts():

@@ -1,7 +1,7 @@
 """Is the stationary law normal? Excess kurtosis, tails, and the multiplicative noise that makes them.
 
 For one input all moments of SGD are known (`theory.regression.scalar_moments`), for several the fourth ones
-(`excess_kurtosis`): both exact. At batch size 1 the density falls as |δ|^{−α−1}, E|1 − ηx²|^α = 1, where some ηx² > 2.
+(`excess_kurtosis`): both exact. At batch size 1 P(|δ| > t) falls as t^{−α}, E|1 − ηx²|^α = 1, where some ηx² > 2.
 A measured kurtosis has a finite error only below the learning rate at which the eighth moment diverges, and that error
 can itself be estimated only below the one of the sixteenth: learning rates are given in units of the latter.
 

@@ -6,7 +6,7 @@ With δ = w − w* and r = y − x w*, a minibatch drawn with replacement makes 
     E δⁿ (1 − E aⁿ) = Σ_{k<n} binom(n, k) E[aᵏ eⁿ⁻ᵏ] E δᵏ:       exact, as long as E aⁿ < 1 (n even).
 
 The joint moments are those of a sum of S independent pairs: E[aᵏ eˡ]/(k! l!) are the coefficients of the S-th power
-of Σ_kl E[(1 − ηx²)ᵏ (ηrx)ˡ] sᵏ tˡ / (k! l! S^{k+l}). For S = 1 the density falls as |δ|^{−α−1} with
+of Σ_kl E[(1 − ηx²)ᵏ (ηrx)ˡ] sᵏ tˡ / (k! l! S^{k+l}). For S = 1 the tail falls as P(|δ| > t) ∼ t^{−α} with
 
     E |1 − ηx²|^α = 1                                                     [Kesten, Acta Math. 131, 207 (1973)]
 
@@ -43,17 +43,20 @@ def scalar_moments(
 ) -> Float[Array, " orders"]:
     """E δⁿ for n = 0 … `order` in the stationary state, [order + 1]; sampling with replacement. Exact.
 
-    ∞ from the first even order that diverges. **Raises** `ValueError` for more than one input, values out of range.
+    ∞ for even orders from the first that diverges on. Of odd orders only those below a finite even one are given;
+    the others are NaN (E |δ|ⁿ may be finite there, which E aⁿ does not tell).
+    **Raises** `ValueError` for more than one input, values out of range.
     """
-    factors = scalar_joint_moments(x, y, learning_rate=learning_rate, batch_size=batch_size, order=order)
-    exists, moments = jnp.array(True), [jnp.ones(())]
+    order = _checks.count("order", order)
+    settings = {"learning_rate": learning_rate, "batch_size": batch_size}
+    factors = scalar_joint_moments(x, y, order=order + order % 2, **settings)
+    finite, moments = jnp.array(True), [jnp.ones(())]
     for n in range(1, order + 1):
+        # that of the even order at or above n; an odd one needs the bound by Jensen
+        finite = finite & (factors[n + n % 2, 0] < 1)
         built_up = sum(math.comb(n, k) * factors[k, n - k] * moments[k] for k in range(n))
-        exists = exists & (factors[n, 0] < 1) if n % 2 == 0 else exists
-        # of odd order the mean of aⁿ may be 1 or more only where that of a lower even order is
-        moments.append(built_up / jnp.where(factors[n, 0] < 1, 1 - factors[n, 0], 1))
-        if n % 2 == 0:
-            moments[n] = jnp.where(exists, moments[n], jnp.inf)
+        value = built_up / jnp.where(finite, 1 - factors[n, 0], 1)
+        moments.append(jnp.where(finite, value, jnp.nan if n % 2 else jnp.inf))
     return jnp.stack(moments)
 
 
@@ -81,7 +84,7 @@ def scalar_joint_moments(
 
 
 def tail_exponent(x: Real[ArrayLike, "samples inputs"], *, learning_rate: RealScalar) -> Scalar:
-    """α of the density's tail |δ|^{−α−1} at batch size 1, []; ∞ where the law has bounded support.
+    """α of the tail P(|δ| > t) ∼ t^{−α} at batch size 1, []; ∞ where the law has bounded support.
 
     **Raises** where E ln|1 − ηx²| ≥ 0: there is no stationary law.
     """
