@@ -161,7 +161,8 @@ def _decrease(config: Fig3cConfig, typical: Estimate, diagonal: Estimate) -> lis
     P = np.array([config.samples(ratio) for ratio in config.ratios])
     relative = _quotient(typical, diagonal)
     s, last = config.ratios, np.log(P[-1] / P[-2])
-    next_order = config.inputs * (1 / P[-2] - 1 / P[-1]) / last  # what a relative correction N/P changes
+    # the factor 1 − N/P is common to both kinds of entries; what is left to correct is of relative order 1/P
+    next_order = 4 * (1 / P[-2] - 1 / P[-1]) / last
     claims = [
         Claim.bound(
             "decrease", source("Fig. 3 caption"),
@@ -172,7 +173,7 @@ def _decrease(config: Fig3cConfig, typical: Estimate, diagonal: Estimate) -> lis
             "exponent", "ours: √(2/P), limit of many samples",
             f"exponent of P of off-diagonal entries relative to diagonal ones, P/N = {s[-2]:g} to {s[-1]:g}",
             **evidence(relative.map(lambda v: jnp.log(v[-1] / v[-2]) / last)), expected=-0.5, resolution=0.1,
-            tolerance=next_order, note="Tolerance: what a next order of N/P changes.",
+            tolerance=next_order, note="Tolerance: what a relative correction of 4/P changes.",
         ),
     ]  # fmt: skip
     peak = [i for i, ratio in enumerate(s) if PEAK <= ratio <= 2 * PEAK]
