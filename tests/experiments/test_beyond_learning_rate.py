@@ -25,7 +25,7 @@ def test_every_verdict_is_the_expected_one(result):
     }  # fmt: skip
     assert {id for id in ids if id.endswith("/control")} == {
         "η = 0.5, S = 10/continuum/control", "η = 1, S = 10/continuum/control",
-        "softest mode errs as the trace/control",
+        "smallest eigenvalue errs as the trace/control",
     }  # fmt: skip
     assert [claim.id for claim in result.claims if not claim.as_expected] == []
 

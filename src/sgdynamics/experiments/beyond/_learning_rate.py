@@ -209,7 +209,8 @@ def _map_claims(config: LearningRateConfig, maps: dict[str, np.ndarray]) -> list
             **evidence(over_realisations(power)), expected=2.0, resolution=0.1, tolerance=5 * η[1],
         ),
         Claim.rejection(
-            "softest mode errs as the trace/control", "ours", "the smallest eigenvalue does not err as tr M: ratio",
+            "smallest eigenvalue errs as the trace/control", "ours",
+            "the smallest eigenvalue does not err as tr M: ratio",
             **evidence(over_realisations(maps["softest_slope"][:, j] / (maps["discreteness"] + maps["noise"])[:, j])),
             rejected=1.0, resolution=0.5,
         ),
@@ -227,7 +228,8 @@ def _map_claims(config: LearningRateConfig, maps: dict[str, np.ndarray]) -> list
 
 
 def _paper(config: LearningRateConfig, key: jax.Array) -> list[Claim]:
-    """ "The results … agree well even for rather large learning rates": at the paper's own, and at half the limit."""
+    """ "The results … agree well even for rather large learning rates": of (2.13), whose noise depends on the weights,
+    at the paper's rate and at half the limit of SGD. With its noise frozen (2.30) it errs more."""
     N, P, S = config.paper_inputs, config.paper_samples, config.paper_batch
 
     def errors(key: jax.Array) -> jax.Array:
@@ -236,22 +238,33 @@ def _paper(config: LearningRateConfig, key: jax.Array) -> list[Claim]:
         )
         limit = regression.largest_stable_learning_rate(case.data.x, batch_size=S)
         rates = jnp.stack([jnp.asarray(config.paper_rate), LARGE * limit])
-        law = lambda η: Regression(case.data, η, S).law("exact")
-        exact = jnp.trace(jax.lax.map(law, rates), axis1=1, axis2=2)
-        return jnp.append(jnp.abs(rates * jnp.trace(case.law("lyapunov")) / exact - 1), limit)
+        trace = lambda form: jax.lax.map(lambda η: jnp.trace(Regression(case.data, η, S).law(form)), rates)
+        exact = trace("exact")
+        return jnp.append(jnp.abs(jnp.stack([trace("multiplicative"), trace("lyapunov")]) / exact[None] - 1), limit)
 
-    keys = jax.random.split(_ensembles.named(key, "paper"), config.paper_realisations)
-    values = np.asarray(each(errors, keys))
-    limit = float(values[:, 2].mean())
-    cells = (("the paper's learning rate", 0, config.paper_rate), (f"{LARGE:g} of the limit", 1, LARGE * limit))
+    values = np.asarray(each(errors, jax.random.split(_ensembles.named(key, "paper"), config.paper_realisations)))
+    limit = float(values[:, -1].mean())
+    of = f"N = {N}, P = {P}, S = {S}, largest stable η = {limit:.3g}: |relative error of tr M|"
+    place, numbers = source("text after Eq. 2.13"), [evidence(over_realisations(values[:, i])) for i in range(4)]
     return [
         Claim.bound(
-            f"agrees well/{name}" + "/published" * bool(values[:, i].mean() > WELL), source("text after Eq. 2.13"),
-            f"agree well even for rather large learning rates, η = {η:.3g} (largest stable: {limit:.3g}), N = {N}, P = "
-            f"{P}, S = {S}: |relative error of tr M| at most {WELL:g}",
-            **evidence(over_realisations(values[:, i])), expected=WELL, side="at most",
-        )
-        for name, i, η in cells
+            "agrees well/the paper's learning rate", place, f"(2.13) agrees well at η = {config.paper_rate:g}; {of}",
+            **numbers[0], expected=WELL, side="at most",
+        ),
+        Claim.bound(
+            f"agrees well/{LARGE:g} of the limit/published", place,
+            f"(2.13) agrees well even for rather large learning rates, η = {LARGE * limit:.3g}; {of}",
+            **numbers[1], expected=WELL, side="at most",
+        ),
+        Claim.bound(
+            "frozen noise/the paper's learning rate", source("Eq. 2.30"), f"(2.30) too at {config.paper_rate:g}; {of}",
+            **numbers[2], expected=WELL, side="at most",
+        ),
+        Claim.bound(
+            f"frozen noise/{LARGE:g} of the limit", source("Eq. 2.30"),
+            f"(2.30) errs more at {LARGE * limit:.3g}; {of}",
+            **numbers[3], expected=WELL, side="at least",
+        ),
     ]  # fmt: skip
 
 
