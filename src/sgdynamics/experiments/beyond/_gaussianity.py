@@ -6,7 +6,7 @@ A measured kurtosis has a finite error only below the learning rate at which the
 can itself be estimated only below the one of the sixteenth: learning rates are given in units of the latter.
 
 Without label noise only the multiplicative noise is left [(2.24): one input, κ = ⟨x⁴⟩ − ⟨x²⟩²]: in each step ⟨w̃²⟩ is
-multiplied by (1 − η⟨x²⟩)² + η²κ/S. Below (2.24) κ = 2⟨x²⟩² is printed for "arbitrary finite P", but the average of
+multiplied by (1 − η⟨x²⟩)² + η²κ/S. Above (2.24) κ = 2⟨x²⟩² is printed for "arbitrary finite P", but the average of
 κ/(2⟨x²⟩²) over Gaussian samples is (P−1)/(P+2); and decay for η⟨x²⟩ < S, where η(⟨x²⟩² + κ/S) < 2⟨x²⟩ is needed.
 """
 
