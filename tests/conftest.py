@@ -4,6 +4,8 @@ import os
 
 # LAPACK's threads and XLA's would wait for each other: ten times slower where cores are few
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# most programs here run once: compiling them with every optimisation takes longer than running them without
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 

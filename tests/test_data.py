@@ -147,3 +147,25 @@ def test_digits_are_centred_with_total_variance_one():
 def test_digits_name_their_targets():
     with pytest.raises(ValueError, match="'parity', 'value', 'class'"):
         _target(np.arange(3), "colour")
+
+
+def test_a_teacher_has_the_singular_values_it_was_given():
+    teacher = Teacher.of_singular_values(key=KEY, label_noise_std=0.3)
+    s = np.linalg.svd(np.asarray(teacher.matrix), compute_uv=False)
+    assert np.allclose(s, [1.0, 0.7, 0.4] + 9 * [0.0], atol=1e-14)
+    assert Teacher.of_singular_values([2.0], key=KEY, inputs=3, outputs=5).matrix.shape == (5, 3)
+
+
+def test_a_teachers_population_loss_and_gradient_are_those_of_many_examples():
+    teacher, W = Teacher(np.array([[1.0, -2.0, 0.5], [0.3, 0.0, 1.0]]), 0.7), jnp.ones((2, 3))
+    batch = teacher.sample(KEY, 200_000)
+    losses = np.asarray(jnp.sum((batch.y - batch.x @ W.T) ** 2, axis=1)) / 2
+    error = losses.std() / np.sqrt(len(losses))
+    assert abs(losses.mean() - teacher.population_loss(W)) < 5 * error < 0.1
+    assert jnp.allclose(jax.grad(teacher.population_loss)(W), teacher.population_gradient(W), atol=1e-14)
+
+
+@pytest.mark.parametrize("values", [[1.0] * 4, [-1.0], np.ones((1, 1)), [np.inf]])
+def test_impossible_singular_values_are_refused(values):
+    with pytest.raises(ValueError, match="singular_values"):
+        Teacher.of_singular_values(values, key=KEY, inputs=3)

@@ -27,7 +27,7 @@ from sgdynamics._types import Matrix, PRNGKey, Scalar, Vector
 from sgdynamics.data import AbstractFiniteData, Data, FreshLabels
 from sgdynamics.dynamics import SGD, AbstractDynamics, Langevin, LinearProcess, State
 from sgdynamics.ensemble import fingerprint
-from sgdynamics.noise import AbstractNoise, Constant, FiniteSample, Frozen, LabelNoise, Sum
+from sgdynamics.noise import AbstractNoise, Constant, FiniteSample, Frozen, Isotropic, LabelNoise, Sum
 from sgdynamics.samplers import AbstractIndexSampler, Epochs
 from sgdynamics.theory.ou import OrnsteinUhlenbeck
 from sgdynamics.theory.recursion import LangevinMoments, LinearRecursion, MinibatchMoments
@@ -275,7 +275,7 @@ def _is_constant(noise: AbstractNoise) -> bool:
     if isinstance(noise, Sum):
         return all(_is_constant(part) for part in noise.noises)
     # of a model that is linear in θ, label noise does not depend on θ
-    return isinstance(noise, Constant | Frozen | LabelNoise)
+    return isinstance(noise, Constant | Frozen | Isotropic | LabelNoise)
 
 
 def _parts(noise: AbstractNoise) -> tuple[FiniteSample | None, LabelNoise | None]:

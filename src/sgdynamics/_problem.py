@@ -123,9 +123,7 @@ class Problem(eqx.Module):
         """L(θ)."""
         data = self.data if data is None else data
         if isinstance(data, Teacher) and self._has_population_loss():
-            difference = data.matrix.astype(θ.dtype) - self.unflatten(θ).matrix()
-            label_noise = data.label_noise_std.astype(θ.dtype) ** 2 * difference.shape[0]
-            return (jnp.sum(difference**2) + label_noise) / 2
+            return data.population_loss(self.unflatten(θ).matrix())
         return jnp.mean(self.example_losses(θ, self._finite(data)))
 
     def gradient(self, θ: Vector, data: Data | None = None) -> Vector:

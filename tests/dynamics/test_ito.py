@@ -90,6 +90,17 @@ def test_drift_and_noise_in_one_pass_are_drift_and_noise(sampler):
     assert jnp.abs(path(fused, 3)[-1] - jax.jit(lambda: path_of_sum(plain, 3))()).max() < 1e-12
 
 
+@pytest.mark.parametrize("teacher", [0.0, 0.5])
+def test_a_streams_drift_and_noise_in_one_pass(teacher):
+    network = sgd.networks.DeepLinear((3, 4, 2), key=KEY)
+    problem = sgd.Problem(network, sgd.data.Teacher(np.random.default_rng(1).normal(size=(2, 3)), teacher))
+    model, θ = noise.minibatch(problem, sgd.samplers.Online(4)), problem.parameters
+    z = noise.normals(KEY, model.sources(), θ.dtype)
+    apart = -0.3 * problem.gradient(θ) + 0.7 * model.apply(θ, z)
+    assert sgd.Langevin(problem, learning_rate=0.1, sampler=sgd.samplers.Online(4)).fused
+    assert jnp.abs(model.descend(θ, jnp.array(0.3), jnp.array(0.7), z) - apart).max() < 1e-13
+
+
 def path_of_sum(process, steps):
     """The path of a sum of one noise on the increments of that noise alone."""
     θ, dt = process.initial_position(), process.time_step(jnp.array(0)) / process.substeps

@@ -8,6 +8,7 @@ from sgdynamics._linalg._least_squares import least_squares as least_squares
 from sgdynamics._linalg._lyapunov import discrete_lyapunov as discrete_lyapunov
 from sgdynamics._linalg._lyapunov import lyapunov as lyapunov
 from sgdynamics._linalg._lyapunov import symmetric_lyapunov as symmetric_lyapunov
+from sgdynamics._linalg._orthonormal import orthonormal as orthonormal
 from sgdynamics._linalg._powers import accumulated as accumulated
 from sgdynamics._linalg._powers import matrix_power as matrix_power
 from sgdynamics._linalg._projector import null_projector as null_projector

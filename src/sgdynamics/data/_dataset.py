@@ -9,6 +9,7 @@ a population is one and the same call.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from jaxtyping import Array, Int, Real, Shaped
 from jaxtyping import ArrayLike as ArrayLike
 
 from sgdynamics import _checks
+from sgdynamics._linalg import orthonormal
 from sgdynamics._types import PRNGKey, RealScalar, Scalar
 
 
@@ -100,7 +102,8 @@ class FreshLabels(AbstractFiniteData):
 class Teacher(eqx.Module):
     """The endless stream y = M x + σ ξ with x ~ N(0, I) and ξ ~ N(0, I).
 
-    Arguments: `matrix` M [outputs, inputs]; `label_noise_std` σ, a standard deviation.
+    Arguments: `matrix` M [outputs, inputs]; `label_noise_std` σ, a standard deviation. A teacher of given singular
+    values: `Teacher.of_singular_values`.
     """
 
     matrix: Real[Array, "outputs inputs"]
@@ -112,6 +115,40 @@ class Teacher(eqx.Module):
             raise ValueError(f"matrix has shape {self.matrix.shape}, but it must be [outputs, inputs].")
         noise = _checks.not_negative("label_noise_std", label_noise_std)
         self.label_noise_std = jnp.asarray(noise, self.matrix.dtype)
+
+    @staticmethod
+    def of_singular_values(
+        singular_values: Sequence[float] | Real[ArrayLike, "..."] = (1.0, 0.7, 0.4),
+        *,
+        key: PRNGKey,
+        inputs: int = 12,
+        outputs: int = 12,
+        label_noise_std: RealScalar = 0.0,
+    ) -> "Teacher":
+        """M = U diag(s) Vᵀ with singular vectors drawn uniformly; unless told, the one of Corlouer et al., App. H.1.
+
+        Raises `ValueError` for negative singular values, or more of them than inputs or outputs.
+        """
+        s = _checks.not_negative("singular_values", jnp.asarray(singular_values, jnp.result_type(float)))
+        inputs, outputs = _checks.count("inputs", inputs), _checks.count("outputs", outputs)
+        if s.ndim != 1 or s.shape[0] > min(inputs, outputs):
+            raise ValueError(
+                f"singular_values has shape {s.shape}, but it must be [modes], with at most min(inputs, outputs) = "
+                f"{min(inputs, outputs)} of them."
+            )
+        left, right = jax.random.split(key)
+        U, V = orthonormal(left, outputs, s.shape[0]), orthonormal(right, inputs, s.shape[0])
+        return Teacher((U * s[None, :]) @ V.T, label_noise_std)
+
+    def population_loss(self, matrix: Real[Array, "outputs inputs"]) -> Scalar:
+        """E ½ |y − W x|² = ½ |M − W|² + ½ σ² outputs of a student f(x) = W x with W = `matrix`."""
+        difference = self.matrix.astype(matrix.dtype) - matrix
+        label_noise = self.label_noise_std.astype(matrix.dtype) ** 2 * difference.shape[0]
+        return (jnp.sum(difference**2) + label_noise) / 2
+
+    def population_gradient(self, matrix: Real[Array, "outputs inputs"]) -> Real[Array, "outputs inputs"]:
+        """∂/∂W = −(M − W); of a layer: −W_>lᵀ (M − W) W_<lᵀ (Corlouer et al., Prop. 3.1)."""
+        return matrix - self.matrix.astype(matrix.dtype)
 
     def sample(self, key: PRNGKey, size: int) -> Dataset:
         """`size` independent examples."""

@@ -31,7 +31,7 @@ from sgdynamics.dynamics import _interface
 from sgdynamics.dynamics._brownian import increment
 from sgdynamics.dynamics._interface import AbstractDynamics, Hyperparameter, State, at_step
 from sgdynamics.dynamics._operator import DiffusionOperator
-from sgdynamics.noise import AbstractNoise, FiniteSample, minibatch
+from sgdynamics.noise import AbstractGradientNoise, AbstractNoise, minibatch
 from sgdynamics.samplers import AbstractSampler, as_sampler
 
 
@@ -173,8 +173,8 @@ class Langevin(AbstractItoProcess):
         self.weight_decay = _interface.weight_decay(weight_decay)
         self.noise = minibatch(problem, sampler) if noise is None else noise
         self.substeps = _checks.count("substeps", substeps)
-        # then drift and noise are gradients of weighted losses: one vector-Jacobian product does for both
-        self.fused = order == 1 and isinstance(self.noise, FiniteSample) and self.noise.problem is problem
+        # then drift and noise are pulled back from the same outputs: one vector-Jacobian product does for both
+        self.fused = order == 1 and isinstance(self.noise, AbstractGradientNoise) and self.noise.problem is problem
 
     def drift(self, t: Scalar, θ: Vector) -> Vector:
         """−∇L − λθ, or −∇(L_λ + (η/4)|∇L_λ|²) in order 2; `t` picks the step of a schedule (see `step_at`)."""
@@ -196,8 +196,7 @@ class Langevin(AbstractItoProcess):
     def displacement(self, step: Step, t: Scalar, θ: Vector, dt: Scalar, dW: PyTree) -> Vector:
         η, λ = (at_step(h, step, θ.dtype) for h in (self.learning_rate, self.weight_decay))
         if self.fused:
-            a = jnp.sqrt(η) * self.noise.weights(dW) - dt / dW.shape[0]
-            return self.problem.weighted_gradient(θ, a) - λ * θ * dt
+            return self.noise.descend(θ, dt, jnp.sqrt(η), dW) - λ * θ * dt
         return self._drift(step, θ) * dt + jnp.sqrt(η) * self.noise.apply(θ, dW)
 
     def _drift(self, step: Step, θ: Vector) -> Vector:

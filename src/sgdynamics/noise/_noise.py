@@ -10,7 +10,8 @@ C is always the covariance of the *minibatch* gradient: batch size and finite-po
     OnlineLinear   B z = (∂W/∂θ)ᵀ [Δ (G + Gᵀ)/√2 + σ Z] /√S    (Corlouer et al., Prop. 3.2; x ~ N(0, I))
                    Δ = M − W(θ); exact, in O(d³), with z = (G, Z)
     Frozen         B(θ) = B(θ₀), another noise held at one point
-    Constant       B = any fixed matrix: C ∝ H, or C ∝ 1, or what a user has
+    Isotropic      B z = σ z                                   C = σ² 1, everywhere the same: plain Langevin dynamics
+    Constant       B = any fixed matrix: C ∝ H, or what a user has
     Sum            independent noises add: C = Σ C_i
 """
 
@@ -68,7 +69,17 @@ def normals(key: PRNGKey, sources: PyTree[jax.ShapeDtypeStruct], dtype) -> Sourc
     return jax.tree.unflatten(structure, draws)
 
 
-class FiniteSample(AbstractNoise):
+class AbstractGradientNoise(AbstractNoise):
+    """A noise that, like the loss's gradient, is one vector-Jacobian product of `problem`: both come in one."""
+
+    problem: eqx.AbstractVar[Problem]
+
+    @abstractmethod
+    def descend(self, θ: Vector, time: Scalar, scale: Scalar, z: Sources) -> Vector:
+        """−∇L(θ) · time + scale · B(θ) z."""
+
+
+class FiniteSample(AbstractGradientNoise):
     """The noise of drawing minibatches from a finite data set, with the exact covariance at every θ."""
 
     problem: Problem
@@ -85,9 +96,12 @@ class FiniteSample(AbstractNoise):
         return jax.ShapeDtypeStruct((self.problem.data.samples,), float)
 
     def apply(self, θ: Vector, z: Float[Array, " samples"]) -> Vector:
-        return self.problem.weighted_gradient(θ, self.weights(z))
+        return self.problem.weighted_gradient(θ, self._weights(z))
 
-    def weights(self, z: Float[Array, " samples"]) -> Float[Array, " samples"]:
+    def descend(self, θ: Vector, time: Scalar, scale: Scalar, z: Float[Array, " samples"]) -> Vector:
+        return self.problem.weighted_gradient(θ, scale * self._weights(z) - time / z.shape[0])
+
+    def _weights(self, z: Float[Array, " samples"]) -> Float[Array, " samples"]:
         """a_μ with B z = Σ_μ a_μ g_μ."""
         return jnp.sqrt(self.factor / z.shape[0]) * (z - jnp.mean(z))
 
@@ -115,7 +129,7 @@ class LabelNoise(AbstractNoise):
         return pull_back(std * z.reshape(predictions.shape))[0]
 
 
-class OnlineLinear(AbstractNoise):
+class OnlineLinear(AbstractGradientNoise):
     """The noise of fresh Gaussian examples from a `Teacher`, for any network that is a linear map."""
 
     problem: Problem
@@ -139,11 +153,24 @@ class OnlineLinear(AbstractNoise):
         return jax.ShapeDtypeStruct((inputs, inputs), float), jax.ShapeDtypeStruct((outputs, inputs), float)
 
     def apply(self, θ: Vector, z: tuple[Float[Array, "inputs inputs"], Float[Array, "outputs inputs"]]) -> Vector:
-        G, Z = z
-        teacher = self.problem.data
-        W, pull_back = jax.vjp(lambda θ: self.problem.unflatten(θ).matrix(), θ)
-        S = (teacher.matrix - W) @ (G + G.T) / jnp.sqrt(2.0).astype(θ.dtype) + teacher.label_noise_std * Z
-        return pull_back(S / jnp.sqrt(self.batch_size))[0]
+        W, pull_back = self._map(θ)
+        return pull_back(self._source(W, z))[0]
+
+    def descend(
+        self, θ: Vector, time: Scalar, scale: Scalar, z: tuple[Float[Array, "inputs inputs"], Float[Array, "_ inputs"]]
+    ) -> Vector:
+        W, pull_back = self._map(θ)
+        return pull_back(scale * self._source(W, z) - time * self.problem.data.population_gradient(W))[0]
+
+    def _map(self, θ: Vector):
+        """W(θ), and the product with its transposed Jacobian."""
+        return jax.vjp(lambda θ: self.problem.unflatten(θ).matrix(), θ)
+
+    def _source(self, W: Float[Array, "outputs inputs"], z) -> Float[Array, "outputs inputs"]:
+        """The noise of −∂L/∂W: of covariance E[ε xᵀ − Δ]² over minibatches, ε = Δ x + σ ξ."""
+        (G, Z), teacher = z, self.problem.data
+        S = (teacher.matrix - W) @ (G + G.T) / jnp.sqrt(2.0).astype(W.dtype) + teacher.label_noise_std * Z
+        return S / jnp.sqrt(self.batch_size)
 
 
 class Frozen(AbstractNoise):
@@ -157,6 +184,23 @@ class Frozen(AbstractNoise):
 
     def apply(self, θ: Vector, z: Sources) -> Vector:
         return self.noise.apply(self.at, z)
+
+
+class Isotropic(AbstractNoise):
+    """C = `variance` · 1 for `parameters` of them, at every θ."""
+
+    parameters: int = eqx.field(static=True)
+    variance: Scalar
+
+    def __init__(self, parameters: int, variance: RealScalar):
+        self.parameters = _checks.count("parameters", parameters)
+        self.variance = jnp.asarray(_checks.not_negative("variance", variance), jnp.result_type(float))
+
+    def sources(self):
+        return jax.ShapeDtypeStruct((self.parameters,), float)
+
+    def apply(self, θ: Vector, z: Float[Array, " parameters"]) -> Vector:
+        return jnp.sqrt(self.variance) * z
 
 
 class Constant(AbstractNoise):
@@ -210,20 +254,18 @@ def hessian_proportional(
 
     Unless told, `scale` is tr C / tr H of the minibatch noise there: the right total noise, the wrong shape.
     """
-    H, C = _at_point(problem, sampler, at)
+    at = problem.minimum() if at is None else jnp.asarray(at)
+    H, C = problem.hessian(at), minibatch(problem, sampler).covariance(at)
     scale = jnp.trace(C) / jnp.trace(H) if scale is None else _checks.not_negative("scale", scale)
     return Constant(scale * H)
 
 
 def isotropic(
     problem: Problem, sampler: AbstractSampler | int, *, variance: RealScalar | None = None, at: Vector | None = None
-) -> Constant:
-    """C = variance · 1. Unless told, `variance` is tr C / parameters of the minibatch noise at the minimum."""
-    H, C = _at_point(problem, sampler, at)
-    variance = jnp.trace(C) / H.shape[0] if variance is None else _checks.not_negative("variance", variance)
-    return Constant(variance * jnp.eye(H.shape[0]))
-
-
-def _at_point(problem: Problem, sampler: AbstractSampler | int, at: Vector | None) -> tuple[Matrix, Matrix]:
-    at = problem.minimum() if at is None else jnp.asarray(at)
-    return problem.hessian(at), minibatch(problem, sampler).covariance(at)
+) -> Isotropic:
+    """C = variance · 1. Unless told, `variance` is tr C / parameters of the minibatch noise at the minimum, or `at`."""
+    parameters = problem.parameters.shape[0]
+    if variance is None:
+        at = problem.minimum() if at is None else jnp.asarray(at)
+        variance = jnp.trace(minibatch(problem, sampler).covariance(at)) / parameters
+    return Isotropic(parameters, variance)

@@ -1,0 +1,17 @@
+"""Orthonormal columns, uniformly distributed.
+
+Q of the QR decomposition of a normal matrix, with the signs that make R's diagonal positive (Mezzadri 2007): what a
+library's QR returns alone is not uniform.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sgdynamics._types import PRNGKey
+
+
+def orthonormal(key: PRNGKey, rows: int, columns: int) -> Float[Array, "rows columns"]:
+    """`columns` ≤ `rows` orthonormal columns, drawn uniformly."""
+    Q, R = jnp.linalg.qr(jax.random.normal(key, (rows, columns)))
+    return Q * jnp.sign(jnp.diagonal(R))[None, :]
