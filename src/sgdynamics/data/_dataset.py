@@ -152,11 +152,15 @@ class Teacher(eqx.Module):
 
     def sample(self, key: PRNGKey, size: int) -> Dataset:
         """`size` independent examples."""
+        x, ξ = self.draws(key, size)
+        return Dataset(x, x @ self.matrix.T + self.label_noise_std * ξ)
+
+    def draws(self, key: PRNGKey, size: int) -> tuple[Real[Array, "samples inputs"], Real[Array, "samples outputs"]]:
+        """x and ξ of `size` independent examples."""
         outputs, inputs = self.matrix.shape
         input_key, label_key = jax.random.split(key)
         x = jax.random.normal(input_key, (size, inputs), self.matrix.dtype)
-        noise = jax.random.normal(label_key, (size, outputs), self.matrix.dtype)
-        return Dataset(x, x @ self.matrix.T + self.label_noise_std * noise)
+        return x, jax.random.normal(label_key, (size, outputs), self.matrix.dtype)
 
 
 Data: TypeAlias = AbstractFiniteData | Teacher

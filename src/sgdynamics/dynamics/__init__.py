@@ -1,6 +1,7 @@
 """Discrete and continuous dynamics. The only place that knows diffrax."""
 
 from sgdynamics.dynamics._brownian import StepBrownianPath as StepBrownianPath
+from sgdynamics.dynamics._brownian import increment as increment
 from sgdynamics.dynamics._descent import SGD as SGD
 from sgdynamics.dynamics._descent import Descent as Descent
 from sgdynamics.dynamics._interface import AbstractDynamics as AbstractDynamics

@@ -5,6 +5,7 @@ from sgdynamics.ensemble._core import advance as advance
 from sgdynamics.ensemble._core import evolve as evolve
 from sgdynamics.ensemble._core import reference_kernel as reference_kernel
 from sgdynamics.ensemble._core import replicate as replicate
+from sgdynamics.ensemble._deep_linear import DeepLinearKernel as DeepLinearKernel
 from sgdynamics.ensemble._kernels import choose as choose
 from sgdynamics.ensemble._provenance import fingerprint as fingerprint
 from sgdynamics.ensemble._regression import RegressionKernel as RegressionKernel

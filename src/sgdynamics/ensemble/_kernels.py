@@ -5,13 +5,13 @@ recorded in the ensemble's provenance, and `simulate(..., kernel=...)` overrides
 """
 
 from sgdynamics.dynamics import AbstractDynamics
-from sgdynamics.ensemble import _regression
+from sgdynamics.ensemble import _deep_linear, _regression
 from sgdynamics.ensemble._core import Kernel, reference_kernel
 
 
 def choose(dynamics: AbstractDynamics, *, every: int, dtype) -> Kernel:
     """The kernel for records `every` steps apart."""
-    return _regression.build(dynamics, every, dtype) or reference_kernel
+    return _regression.build(dynamics, every, dtype) or _deep_linear.build(dynamics, every) or reference_kernel
 
 
 def name(kernel: Kernel) -> str:
