@@ -28,6 +28,10 @@ def ends(dynamics, dtype, kernel=None):
     return jax.jit(lambda: advance(dynamics, start, jnp.int32(STEPS), chosen).states)(), chosen
 
 
+def decaying(step):
+    return 0.02 / (1.0 + step.astype(float))
+
+
 CASES = {
     "online": lambda: sgd.SGD(problem((4, 3, 5, 2), 0.3), learning_rate=0.02, sampler=Online(3)),
     "momentum, decay, schedule": lambda: sgd.SGD(
