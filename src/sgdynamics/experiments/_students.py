@@ -43,6 +43,11 @@ class Student:
         return len(self.widths) - 1
 
     @property
+    def modes(self) -> int:
+        """How many there are to learn."""
+        return len(self.singular_values)
+
+    @property
     def temperature(self) -> float:
         """β = η/b."""
         return self.learning_rate / self.batch_size
@@ -109,23 +114,21 @@ class Paths:
     @cached_property
     def amplitudes(self) -> np.ndarray:
         """w_α of the modes there are to learn [records, replicas, modes]."""
-        return self.map(lambda W: deep_linear.mode_amplitudes(W, self.student.teacher.matrix))[..., : self.modes]
+        return self.map(lambda W: deep_linear.mode_amplitudes(W, self.student.teacher.matrix))[
+            ..., : self.student.modes
+        ]
 
     @cached_property
     def diffusion(self) -> np.ndarray:
         """D_α by its definition (Prop. 3.3), off the balanced manifold too [records, replicas, modes]."""
         student = self.student
         matrix = lambda W: deep_linear.mode_diffusion(W, student.teacher.matrix, **student.hyperparameters)
-        return self.map(lambda W: jnp.diagonal(matrix(W)))[..., : self.modes]
+        return self.map(lambda W: jnp.diagonal(matrix(W)))[..., : self.student.modes]
 
     @cached_property
     def loss(self) -> np.ndarray:
         """The population loss [records, replicas]."""
         return self.map(lambda W: self.student.teacher.population_loss(DeepLinear.of(W).matrix()))
-
-    @property
-    def modes(self) -> int:
-        return len(self.student.singular_values)
 
 
 def run(

@@ -5,7 +5,8 @@
     w*_α   = 2 (L−1)/(3L−2) s_α for σ = 0, where (7) is highest                                            (9)
 
 All replicas start from the same small weights, neither balanced nor aligned, and differ in their examples alone; the
-lines are (7) along gradient descent from there. A mode counts as learned at 95 % of its singular value.
+lines are (7) along gradient descent from there. A second ensemble starts balanced and aligned, where (7) is derived.
+A mode counts as learned at 95 % of its singular value.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from sgdynamics.networks import DeepLinear
 from sgdynamics.theory import deep_linear
 
 LEARNED = 0.95  # of its singular value: a mode counts as learned
+DRIFTED = (
+    0.03  # cross modes of 10 % of a mode, which grow on the way, change heights by their squares and a little more
+)
 GOOD = 0.2  # relative difference up to which we would call two curves a good match
 
 
@@ -43,6 +47,8 @@ class Fig1Config:
     """Layers L."""
     exponent: float = 2.0
     """γ: initial weights have variance width^−γ (the paper: 2 in this figure, 3 elsewhere)."""
+    amplitude: float = 0.02
+    """Of every mode at the start of the aligned weights that are run beside."""
     learning_rate: float = 0.005
     """Learning rate η; time t = η × step."""
     batch_size: int = 1
@@ -62,7 +68,7 @@ class Fig1Config:
         _checks.count("depth", self.depth, least=2)
         _checks.count("replicas", self.replicas, least=2)
         _checks.count("records", self.records, least=10)
-        for name in ("learning_rate", "time"):
+        for name in ("learning_rate", "time", "amplitude"):
             _checks.positive(name, getattr(self, name))
         _checks.positive("singular_values", np.asarray(self.singular_values))
 
@@ -75,8 +81,13 @@ def run(config: Fig1Config, progress: Progress) -> Result:
     options = {"time": config.time, "records": config.records, "key": key, "initial": _flat(student, start)}
     sgd = _students.run(student, student.descent(), progress, "SGD", replicas=config.replicas, **options)
     flow = _students.run(student, student.full_batch(), progress, "gradient descent", replicas=1, **options)
-    ensembles = {"SGD": sgd.provenance, "gradient descent": flow.provenance}
-    return Result(_data(sgd, flow), _claims(sgd), ensembles)
+    ideal = DeepLinear.aligned(student.teacher.matrix, [config.amplitude] * student.modes, student.widths, key=key)
+    aligned = _students.run(
+        student, student.descent(), progress, "SGD, aligned", replicas=config.replicas,
+        **options | {"initial": _flat(student, ideal)},
+    )  # fmt: skip
+    ensembles = {"SGD": sgd.provenance, "gradient descent": flow.provenance, "SGD, aligned": aligned.provenance}
+    return Result(_data(sgd, flow), _claims(sgd, aligned), ensembles)
 
 
 def _student(config: Fig1Config, key: jax.Array) -> Student:
@@ -103,24 +114,27 @@ def _data(sgd: Paths, flow: Paths):
     s, depth = sgd.student.singular_values, sgd.student.depth
     peak = np.asarray(deep_linear.diffusion_peak(s, depth=depth, label_noise_std=0.0))
     variables = {}
-    for name, words in (("amplitudes", "amplitude of the mode"), ("diffusion", "diffusion along the mode")):
+    for name, words, units in (
+        ("amplitudes", "amplitude of the mode", "w"),
+        ("diffusion", "diffusion along the mode", "w²/t"),
+    ):
         mean = over_realisations(np.moveaxis(getattr(sgd, name), 1, 0))
-        variables |= measurement(name, ("time", "mode"), mean, words, "1")
+        variables |= measurement(name, ("time", "mode"), mean, words, units)
     formula = over_realisations(np.moveaxis(predicted(sgd), 1, 0))
     variables |= {
-        "flow_amplitudes": variable(("time", "mode"), flow.amplitudes[:, 0], "amplitude, gradient descent"),
-        "flow_diffusion": variable(("time", "mode"), predicted(flow)[:, 0], "(7) along gradient descent"),
-        "formula": variable(("time", "mode"), formula.value, "(7) at SGD's amplitudes, mean"),
+        "flow_amplitudes": variable(("time", "mode"), flow.amplitudes[:, 0], "amplitude, gradient descent", "w"),
+        "flow_diffusion": variable(("time", "mode"), predicted(flow)[:, 0], "(7) along gradient descent", "w²/t"),
+        "formula": variable(("time", "mode"), formula.value, "(7) at SGD's amplitudes, mean", "w²/t"),
         "peak_time": variable("mode", crossing_times(flow.times, flow.amplitudes, peak)[0], "time of (9)", "t"),
     }
     coordinates = {
         "time": variable("time", sgd.times, "time, learning rate × step", "t"),
-        "mode": variable("mode", s, "singular value of the mode"),
+        "mode": variable("mode", s, "singular value of the mode", "w"),
     }
     return dataset(variables, coordinates)
 
 
-def _claims(sgd: Paths) -> list[Claim]:
+def _claims(sgd: Paths, aligned: Paths) -> list[Claim]:
     s = sgd.student.singular_values
     learned = crossing_times(sgd.times, sgd.amplitudes, LEARNED * s)
     lead = over_realisations(learned - peak_times(sgd.times, sgd.diffusion))
@@ -141,25 +155,37 @@ def _claims(sgd: Paths) -> list[Claim]:
         )
         for α, value in enumerate(s)
     ]  # fmt: skip
-    return claims + [claim for α in range(len(s)) for claim in _heights(sgd, α)]
+    return claims + _matches(sgd, aligned)
 
 
-def _heights(sgd: Paths, α: int) -> list[Claim]:
-    """The height of the peak, measured by its definition and by (7) along the same path."""
-    s = sgd.student.singular_values[α]
-    ratio = over_realisations(sgd.diffusion[..., α].max(axis=0) / predicted(sgd)[..., α].max(axis=0))
-    return [
+def _matches(sgd: Paths, aligned: Paths) -> list[Claim]:
+    """The height of the peak by its definition, over that of (7) along the same path."""
+    words = "height of the measured peak over that of (7) along the same path, within"
+    ratios, ideal = (
+        over_realisations(paths.diffusion.max(axis=0) / predicted(paths).max(axis=0)) for paths in (sgd, aligned)
+    )
+    worst = int(np.argmax(np.abs(np.asarray(ratios.value) - 1)))
+    claims = [
         Claim.equality(
-            f"s = {s:g}/height of the peak", source("Eq. 7"),
-            f"(7) is a good match though weights are not balanced: height of the measured peak over it, within {GOOD:g}",
-            **evidence(ratio), expected=1.0, resolution=GOOD, tolerance=GOOD,
-        ),
-        Claim.rejection(
-            f"s = {s:g}/without the transposed term/control", source("Prop. 3.2"),
-            "not half as high, as it would be without the commutation matrix in the noise",
-            **evidence(ratio), expected=1.0, rejected=0.5,
-        ),
+            "small weights/height of the peak/published", source("Fig. 1(b)"),
+            f"(7) matches though weights are neither balanced nor aligned, in the worst of the modes: {words} {GOOD:g}",
+            **evidence(ratios.map(lambda ratio: ratio[worst])), expected=1.0, resolution=GOOD, tolerance=GOOD,
+        )
     ]  # fmt: skip
+    for α, s in enumerate(sgd.student.singular_values):
+        ratio = ideal.map(lambda ratio, α=α: ratio[α])
+        claims += [
+            Claim.equality(
+                f"aligned weights/s = {s:g}/height of the peak", source("Eq. 7"), f"(7) holds: {words} {DRIFTED:g}",
+                **evidence(ratio), expected=1.0, resolution=DRIFTED, tolerance=DRIFTED,
+            ),
+            Claim.rejection(
+                f"aligned weights/s = {s:g}/half the data term/control", source("Prop. 3.2"),
+                "not half as high, as it would be without the commutation matrix in the noise",
+                **evidence(ratio), expected=1.0, rejected=0.5,
+            ),
+        ]  # fmt: skip
+    return claims
 
 
 FIG1 = register(

@@ -20,8 +20,8 @@ def fig1(data: xr.Dataset) -> Figure:
             )
             axes.axvline(float(data["peak_time"][at]), color=colour, linestyle=":", linewidth=1)
         published(right, data["time"], data["formula"][{"mode": mode}], None)
-    left.set(xlabel="time  [learning rate × step]", ylabel="amplitude of the mode")
-    right.set(xlabel="time  [learning rate × step]", ylabel="diffusion along the mode  [1/t]")
+    left.set(xlabel="time  [learning rate × step]", ylabel="amplitude of the mode  [w]")
+    right.set(xlabel="time  [learning rate × step]", ylabel="diffusion along the mode  [w²/t]")
     kinds = [
         Line2D([], [], color=BLACK, label="gradient descent; (7) along it"),
         Line2D([], [], color=GREY, linestyle="--", label="(7) at SGD's amplitudes, mean"),
