@@ -4,6 +4,7 @@ Two linear pillars, `ou` (continuous) and `recursion` (discrete), and the formul
 Everything is in 64-bit floats, takes NumPy arrays and Python scalars, and is differentiable in both modes.
 """
 
+from sgdynamics.theory import deep_linear as deep_linear
 from sgdynamics.theory import ou as ou
 from sgdynamics.theory import recursion as recursion
 from sgdynamics.theory import regression as regression
