@@ -1,4 +1,4 @@
-"""Modes of balanced and aligned networks, against their definitions: derivatives of the amplitudes and moments of data."""
+"""Modes of balanced and aligned networks, against their definitions: derivatives and moments of data."""
 
 import jax
 import jax.numpy as jnp

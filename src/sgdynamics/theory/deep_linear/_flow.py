@@ -14,7 +14,7 @@ in m: Newton's method from the side where it cannot overshoot always converges. 
 
     w(t) = s + (w₀ − s) e^{−ρ},        ρ = ∫₀^τ u^{1+c} dτ,
 
-so that ∂w/∂w₀ = e^{−ρ} (w/w₀)^{2−2/L} is regular at w₀ = s. Derivatives are those of the equation itself, and of its scaling:
+so that ∂w/∂w₀ = e^{−ρ} (w/w₀)^{2−2/L} is regular at w₀ = s. Derivatives are those of the equation and of its scaling:
 ∂w/∂t = f(w), ∂w/∂w₀ = f(w)/f(w₀), s ∂w/∂s = w − w₀ ∂w/∂w₀ + (2 − 2/L) t ∂w/∂t.
 """
 
@@ -80,6 +80,7 @@ def learning_time(
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
+@partial(jax.jit, static_argnums=0)
 def _flow(L: int, t: Array, w0: Array, s: Array) -> Array:
     τ, below, above = L * s ** (2 - 2 / L) * t, w0 < s, w0 > s
     # one of the two branches is solved for a start that does no harm
@@ -99,6 +100,7 @@ def _(L: int, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
+@partial(jax.jit, static_argnums=0)
 def _time(L: int, w: Array, w0: Array, s: Array) -> Array:
     below = w0 < s
     lower = [_clock_below(L, _odds(x, s - x)) for x in (jnp.where(below, w, s / 2), jnp.where(below, w0, s / 2))]

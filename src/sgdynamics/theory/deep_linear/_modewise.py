@@ -34,7 +34,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 from sgdynamics import _checks
 from sgdynamics.theory.deep_linear import _arguments
 
-FORMS = ("exact", "published_6", "published_14")
+MODEWISE_FORMS = ("exact", "published_6", "published_14")
 
 
 def modewise_drift(
@@ -91,7 +91,7 @@ def modewise_ito_drift(
 ) -> Float[Array, "... modes"]:
     """(β/2) tr(Σ Hess w_α), [..., modes]; arguments and errors are those of `modewise_drift`."""
     L = _arguments.layers(depth, least=1)
-    _arguments.form(form, FORMS)
+    _arguments.form(form, MODEWISE_FORMS)
     settings = _arguments.hyperparameters(learning_rate, batch_size, label_noise_std)
     w, s, β, σ = _arguments.modes(amplitudes, singular_values, *settings)
     if form == "exact":

@@ -41,7 +41,7 @@ def largest_peaked_noise(singular_values: Real[ArrayLike, "..."], *, depth: int)
 
 
 def dominant_peak_fraction(*, depth: int) -> float:
-    """Fraction of the threshold of (10), in terms of σ², below which D(w*) > D(s): the peak is the maximum on (0, s]."""
+    """Fraction of the threshold (10) for σ² below which D(w*) > D(s): the peak is the maximum on (0, s]."""
     a = _exponent(depth)
     threshold = 2 / (a * (a + 2))
 

@@ -2,11 +2,13 @@
 
 The process dw = μ dt + √D dB of a single mode (`modewise_drift` and `modewise_diffusion` for one mode, no others) has
 
-    p(w) ∝ D⁻¹ exp(∫_{w_ref}^w 2μ/D dz) ∝ w^{−3(1−1/L)} / (2 (s−w)² + σ²) · exp(−(2/βL) ∫_s^w (z−s)/(z^{2−2/L} (2 (z−s)² + σ²)) dz)
+    p(w) ∝ D⁻¹ exp(∫_{w_ref}^w 2μ/D dz)
+         ∝ w^{−3(1−1/L)} / (2 (s−w)² + σ²) · exp(−(2/βL) ∫_s^w (z−s)/(z^{2−2/L} (2 (z−s)² + σ²)) dz)
 
 (16), where the paper has the lower limit 0, at which the integral diverges. For w → ∞ p ~ w^{−5+3/L}: for L = 2 the
 variance of the whole law is infinite, and only the peak has moments. In z = (w − s)/√V, V = (βL/2) σ² s^{2−2/L},
-σ cancels but for the curvature of w^{2−2/L}, so that σ → 0, the Dirac mass at s, is no special case. To first order in β
+σ cancels but for the curvature of w^{2−2/L}, so that σ → 0, the Dirac mass at s, is no special case. To
+first order in β
 
     zero of μ     s +  (β/2) (L−1) s^{1−2/L} σ²            printed (17):  s + (β/2) (L−1) s^{−2/L} σ_q
     mean          s −  (β/2) (L−1) s^{1−2/L} σ²            printed: "slightly above s"
@@ -16,7 +18,7 @@ variance of the whole law is infinite, and only the peak has moments. In z = (w 
 The argument of the paper leaves out μ'' and D'. The mean of a mode in a network is `mean_shift` off s, not this.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -63,8 +65,8 @@ def stationary_moments(
     β, σ = _arguments.hyperparameters(learning_rate, batch_size, label_noise_std)
     s = _checks.positive("singular_value", _checks.float64("singular_value", singular_value))
     s, β, σ = _arguments.broadcast(s, β, σ)
-    flat = jax.vmap(lambda *mode: jnp.stack(_moments(L, *mode)))(s.ravel(), β.ravel(), σ.ravel())
-    return flat[:, 0].reshape(s.shape), flat[:, 1].reshape(s.shape)
+    mean, variance = _moments(L, s.ravel(), β.ravel(), σ.ravel())
+    return mean.reshape(s.shape), variance.reshape(s.shape)
 
 
 def stationary_expansion(
@@ -93,8 +95,10 @@ def stationary_expansion(
     return StationaryExpansion(s + shift, s - shift, s - 3 * shift, width)
 
 
+@partial(jax.jit, static_argnums=0)
+@partial(jax.vmap, in_axes=(None, 0, 0, 0))
 def _moments(L: int, s: Array, β: Array, σ: Array) -> tuple[Array, Array]:
-    """Of one mode; w = s + √V z, panel by panel."""
+    """Of each mode; w = s + √V z, panel by panel."""
     spread = β * L / 2 * s ** (2 - 2 / L)
     scale = σ * jnp.sqrt(spread)
     x, weights, primitive = _gauss_legendre()
