@@ -9,7 +9,7 @@ from sgdynamics.theory import deep_linear
 
 STARTS = np.array([1e-6, 0.3, 1.29, 1.3, 1.31, 40.0])
 S = 1.3
-DEPTHS = [2, 3, 4, 7]
+DEPTHS = [2, 3, 7]
 
 
 @pytest.mark.parametrize("L", DEPTHS)
@@ -22,6 +22,7 @@ def test_flow_solves_its_equation(L):
         method="DOP853",
         t_eval=times,
         rtol=3e-14,
+        first_step=1e-5,
         atol=1e-18,
     )
     value = deep_linear.gradient_flow(times[:, None], STARTS, S, depth=L)
@@ -60,14 +61,21 @@ def test_learning_time_is_that_of_the_flow(L):
 
 def derivatives_hold(function, points, rtol):
     """First derivatives against differences of values, second (backwards, then forwards) against those of the first."""
-    value, slope = jax.jit(jax.vmap(function)), jax.jit(jax.vmap(jax.grad(function)))
-    curvature = jax.jit(jax.vmap(jax.jacfwd(jax.grad(function))))
+
+    def with_slope(x):
+        value, slope = jax.value_and_grad(function)(x)
+        return slope, (value, slope)
+
+    evaluate = jax.jit(jax.vmap(jax.jacfwd(with_slope, has_aux=True)))
+    curvature, (_, slope) = evaluate(points)
     step = 1e-5 * points
     for i, unit in enumerate(np.eye(points.shape[1])):
-        up, down, twice = points + step * unit, points - step * unit, 2 * step[:, i]
-        np.testing.assert_allclose(slope(points)[:, i], (value(up) - value(down)) / twice, rtol=rtol, atol=1e-9)
-        difference = (np.asarray(slope(up)) - np.asarray(slope(down))) / twice[:, None]
-        np.testing.assert_allclose(curvature(points)[:, i], difference, rtol=rtol, atol=1e-8)
+        (_, up), (_, down) = evaluate(points + step * unit), evaluate(points - step * unit)
+        difference = [
+            (a - b).T / (2 * step[:, i]) for a, b in zip(map(np.asarray, up), map(np.asarray, down), strict=True)
+        ]
+        np.testing.assert_allclose(slope[:, i], difference[0], rtol=rtol, atol=1e-9)
+        np.testing.assert_allclose(curvature[:, i], difference[1].T, rtol=rtol, atol=1e-8)
 
 
 def test_derivatives():
