@@ -48,9 +48,9 @@ def imbalance(weights: Weights) -> Float[Array, " pairs"]:
     **Raises** `ValueError` for a single layer, or where W_l and W_{l+1} are both 0.
     """
     grams = [(W @ W.T, V.T @ V) for W, V in pairwise(_several(weights))]
-    size = jnp.stack([_norm(after) + _norm(before) for after, before in grams])
-    size = _checks.require("weights", size, size > 0, allowed="such that no two neighbouring layers are 0")
-    return jnp.stack([_norm(after - before) for after, before in grams]) / size
+    total = jnp.stack([_norm(after) + _norm(before) for after, before in grams])
+    total = _checks.require("weights", total, total > 0, allowed="such that no two neighbouring layers are 0")
+    return jnp.stack([_norm(after - before) for after, before in grams]) / total
 
 
 def balances(weights: Weights) -> tuple[Float[Array, "_ _"], ...]:

@@ -54,7 +54,7 @@ def singular_triplets(teacher: Real[ArrayLike, "outputs inputs"]) -> SingularTri
 
     The largest entry of each u_α is positive. Where singular values are equal, 0 included, their vectors are one
     choice of many, and so is whatever depends on them; for the same reason derivatives with respect to the teacher
-    (not the weights) exist only where the singular values differ.
+    (not the weights) exist only where the singular values differ, and are NaN elsewhere.
     """
     U, s, Vt = jnp.linalg.svd(_teacher(teacher), full_matrices=False)
     largest = jnp.argmax(jnp.abs(U), axis=0)
