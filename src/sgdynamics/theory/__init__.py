@@ -5,6 +5,7 @@ Everything is in 64-bit floats, takes NumPy arrays and Python scalars, and is di
 """
 
 from sgdynamics.theory import deep_linear as deep_linear
+from sgdynamics.theory import fokker_planck as fokker_planck
 from sgdynamics.theory import ou as ou
 from sgdynamics.theory import recursion as recursion
 from sgdynamics.theory import regression as regression
