@@ -114,9 +114,12 @@ class Paths:
     @cached_property
     def amplitudes(self) -> np.ndarray:
         """w_α of the modes there are to learn [records, replicas, modes]."""
-        return self.map(lambda W: deep_linear.mode_amplitudes(W, self.student.teacher.matrix))[
-            ..., : self.student.modes
-        ]
+        return np.diagonal(self.cross_amplitudes, axis1=-2, axis2=-1)[..., : self.student.modes]
+
+    @cached_property
+    def cross_amplitudes(self) -> np.ndarray:
+        """u_αᵀ W v_γ of all pairs, absent modes included [records, replicas, modes, modes]."""
+        return self.map(lambda W: deep_linear.cross_mode_amplitudes(W, self.student.teacher.matrix))
 
     @cached_property
     def diffusion(self) -> np.ndarray:

@@ -1,7 +1,15 @@
 """The figures of Corlouer et al. (2026), one module each."""
 
 from sgdynamics.plotting._corlouer2026._fig1 import fig1
+from sgdynamics.plotting._corlouer2026._fig3 import fig3
+from sgdynamics.plotting._corlouer2026._fig6 import fig6
+from sgdynamics.plotting._corlouer2026._fig7 import fig7
+from sgdynamics.plotting._corlouer2026._fig8 import fig8
 
 FIGURES = {
     "corlouer2026/fig1": fig1,
+    "corlouer2026/fig3": fig3,
+    "corlouer2026/fig6": fig6,
+    "corlouer2026/fig7": fig7,
+    "corlouer2026/fig8": fig8,
 }
