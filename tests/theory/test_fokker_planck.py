@@ -131,20 +131,12 @@ def test_derivatives_and_transformations():
         law = stationary_density(*mode(3, s, beta, 0.3), lower=0.1, upper=upper)
         return jnp.stack([law.mean, law.mode, law.cdf(1.1)])
 
-    direction, weights = jnp.asarray([0.3, 1.0, -0.7]), jnp.asarray([1.0, -2.0, 0.6])
-
-    @jax.jit
-    @jax.vmap
-    def everything(x):
-        values, pull = jax.vjp(lambda y: results(*y), x)
-        return values, pull(weights)[0], jax.jvp(lambda y: results(*y), (x,), (direction,))[1]
-
+    weights = jnp.asarray([1.0, -2.0, 0.6])
+    everything = jax.jit(jax.vmap(jax.value_and_grad(lambda x: weights @ results(*x))))
     h = 1e-4
     moves = h * jnp.concatenate([jnp.zeros((1, 3)), jnp.eye(3), -jnp.eye(3)])
-    values, reverse, forward = everything(jnp.asarray([[0.2, 1.0, 2.0]]) + moves)
-    jacobian = (values[1:4] - values[4:]).T / (2 * h)
-    np.testing.assert_allclose(reverse[0], weights @ jacobian, rtol=1e-6)
-    np.testing.assert_allclose(forward[0], jacobian @ direction, rtol=1e-6)
+    values, slopes = everything(jnp.asarray([[0.2, 1.0, 2.0]]) + moves)
+    np.testing.assert_allclose(slopes[0], (values[1:4] - values[4:]) / (2 * h), rtol=1e-6)
 
     def atom(s):
         law = stationary_density(*mode(3, s, 0.2, 0.0), lower=0.1, upper=2.0)
