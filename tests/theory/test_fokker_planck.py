@@ -241,7 +241,7 @@ def test_against_simulated_paths():
         expected = w.size * np.diff(np.interp(fixed, scheme.edges, cdf))
         return np.sum((counts - expected) ** 2 / expected)
 
-    # cells that do not depend on the paths, of about equal counts
+    # cells of about equal counts, by the paths' own quantiles: the limit law of χ² is that of fixed cells
     fixed = np.concatenate([[1e-3], np.round(bins, 2), [3.5]])
     counts = np.histogram(w, fixed)[0]
     assert counts.sum() == w.size
