@@ -1,7 +1,7 @@
 """Exact theory: pure functions of arrays that know nothing of problems, dynamics or simulations.
 
-Two linear pillars, `ou` (continuous) and `recursion` (discrete), and the formulas of the papers above them.
-Everything is in 64-bit floats, takes NumPy arrays and Python scalars, and is differentiable in both modes.
+Three pillars, `ou` (linear, continuous), `recursion` (linear, discrete) and `fokker_planck` (one-dimensional,
+nonlinear), and the formulas of the papers above them. Everything is in 64-bit floats, takes NumPy arrays and Python scalars, and is differentiable in both modes.
 """
 
 from sgdynamics.theory import deep_linear as deep_linear

@@ -5,3 +5,6 @@ from sgdynamics.experiments.corlouer2026._fig3 import FIG3 as FIG3
 from sgdynamics.experiments.corlouer2026._fig6 import FIG6 as FIG6
 from sgdynamics.experiments.corlouer2026._fig7 import FIG7 as FIG7
 from sgdynamics.experiments.corlouer2026._fig8 import FIG8 as FIG8
+from sgdynamics.experiments.corlouer2026._fig9 import FIG9 as FIG9
+from sgdynamics.experiments.corlouer2026._fig10 import FIG10 as FIG10
+from sgdynamics.experiments.corlouer2026._fig11 import FIG11 as FIG11

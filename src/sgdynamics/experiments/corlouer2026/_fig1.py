@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
+import xarray as xr
 
 from sgdynamics import _checks
 from sgdynamics.data import Teacher
@@ -42,7 +43,9 @@ class Fig1Config:
     singular_values: tuple[float, ...] = (1.0, 0.7, 0.4)
     """Of the teacher, descending."""
     width: int = 12
-    """Of inputs, outputs and hidden layers."""
+    """Of inputs and outputs."""
+    hidden: int = 12
+    """Width of the hidden layers."""
     depth: int = 4
     """Layers L."""
     exponent: float = 2.0
@@ -63,7 +66,7 @@ class Fig1Config:
     """Of everything random."""
 
     def __post_init__(self):
-        for name in ("width", "batch_size"):
+        for name in ("width", "hidden", "batch_size"):
             _checks.count(name, getattr(self, name))
         _checks.count("depth", self.depth, least=2)
         _checks.count("replicas", self.replicas, least=2)
@@ -74,27 +77,37 @@ class Fig1Config:
 
 
 def run(config: Fig1Config, progress: Progress) -> Result:
-    """One ensemble of SGD and one gradient descent from the same start."""
+    """One ensemble of SGD and one gradient descent from the same start, and an ensemble from aligned weights."""
+    paths = simulated(config, progress)
+    claims = _claims(paths["SGD"], paths["SGD, aligned"])
+    return Result(described(paths), claims, {name: path.provenance for name, path in paths.items()})
+
+
+def simulated(config: Fig1Config, progress: Progress) -> dict[str, Paths]:
+    """The paths of "SGD", "gradient descent" and "SGD, aligned"."""
     key = jax.random.key(config.seed)
     student = _student(config, key)
-    start = DeepLinear.small(student.widths, key=named(key, "start"), exponent=config.exponent)
-    options = {"time": config.time, "records": config.records, "key": key, "initial": _flat(student, start)}
-    sgd = _students.run(student, student.descent(), progress, "SGD", replicas=config.replicas, **options)
-    flow = _students.run(student, student.full_batch(), progress, "gradient descent", replicas=1, **options)
-    ideal = DeepLinear.aligned(student.teacher.matrix, [config.amplitude] * student.modes, student.widths, key=key)
-    aligned = _students.run(
-        student, student.descent(), progress, "SGD, aligned", replicas=config.replicas,
-        **options | {"initial": _flat(student, ideal)},
-    )  # fmt: skip
-    ensembles = {"SGD": sgd.provenance, "gradient descent": flow.provenance, "SGD, aligned": aligned.provenance}
-    return Result(_data(sgd, flow), _claims(sgd, aligned), ensembles)
+    M, widths = student.teacher.matrix, student.widths
+    small = _flat(student, DeepLinear.small(widths, key=named(key, "start"), exponent=config.exponent))
+    aligned = _flat(student, DeepLinear.aligned(M, [config.amplitude] * student.modes, widths, key=key))
+    runs = {
+        "SGD": (student.descent(), config.replicas, small),
+        "gradient descent": (student.full_batch(), 1, small),
+        "SGD, aligned": (student.descent(), config.replicas, aligned),
+    }
+    options = {"time": config.time, "records": config.records, "key": key}
+    return {
+        name: _students.run(student, dynamics, progress, name, replicas=replicas, initial=start, **options)
+        for name, (dynamics, replicas, start) in runs.items()
+    }
 
 
 def _student(config: Fig1Config, key: jax.Array) -> Student:
     teacher = Teacher.of_singular_values(
         config.singular_values, key=named(key, "teacher"), inputs=config.width, outputs=config.width
     )
-    return Student(teacher, (config.width,) * (config.depth + 1), config.learning_rate, config.batch_size)
+    widths = (config.width, *(config.hidden,) * (config.depth - 1), config.width)
+    return Student(teacher, widths, config.learning_rate, config.batch_size)
 
 
 def _flat(student: Student, network: DeepLinear) -> jax.Array:
@@ -110,7 +123,9 @@ def predicted(paths: Paths) -> np.ndarray:
     )
 
 
-def _data(sgd: Paths, flow: Paths):
+def described(paths: dict[str, Paths]) -> xr.Dataset:
+    """Amplitudes and diffusion along SGD and gradient descent."""
+    sgd, flow = paths["SGD"], paths["gradient descent"]
     s, depth = sgd.student.singular_values, sgd.student.depth
     peak = np.asarray(deep_linear.diffusion_peak(s, depth=depth, label_noise_std=0.0))
     variables = {}

@@ -5,11 +5,15 @@ from sgdynamics.plotting._corlouer2026._fig3 import fig3
 from sgdynamics.plotting._corlouer2026._fig6 import fig6
 from sgdynamics.plotting._corlouer2026._fig7 import fig7
 from sgdynamics.plotting._corlouer2026._fig8 import fig8
+from sgdynamics.plotting._corlouer2026._scaling import scaling
 
 FIGURES = {
     "corlouer2026/fig1": fig1,
+    "corlouer2026/fig10": scaling,
+    "corlouer2026/fig11": fig1,
     "corlouer2026/fig3": fig3,
     "corlouer2026/fig6": fig6,
     "corlouer2026/fig7": fig7,
     "corlouer2026/fig8": fig8,
+    "corlouer2026/fig9": scaling,
 }
