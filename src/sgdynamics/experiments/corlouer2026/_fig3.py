@@ -9,7 +9,8 @@ The paper has SGD learn all modes in 200 units of time and its SDE in 30, from o
 weights of its own, the same for all dynamics and, up to the scale d^{−γ/2}, for every γ, so that ratios of learning
 times are paired: they scatter by a few per cent, the times themselves by a quarter. The ratio of SGD to SDE is 1 at
 each γ; SGD at γ = 3 against the SDE at γ = 2, the two scales the paper uses, would show the published gap and more,
-since d^{(L−2)/2} = 12. That the published pictures came about this way is an inference.
+since d^{(L−2)/2} = 12. That the published pictures came about this way is an inference. At γ = 3 noise slows the last
+mode by 2 %, in SGD and SDE alike.
 
 SGD and SDE differ by the discretisation drift (η/2) L (L−1) w^{3−4/L} (s−w)²: of the gradient's drift, the share
 (η/2) (L−1) w^{1−2/L} (s−w), at most 0.3 % here, which bounds what it can do to a time.
