@@ -1,27 +1,39 @@
-"""Runs the benchmarks, prints a table, and writes `results/bench/regression.json`."""
+"""Runs the benchmarks, prints a table of each, and writes `results/bench/NAME.json`."""
 
 import json
 import pathlib
+from types import ModuleType
 
-from benchmarks import regression
+import jax
+
+from benchmarks import deep_linear, regression
 from benchmarks.timing import machine
+
+BENCHMARKS = {"regression": regression, "deep_linear": deep_linear}
 
 
 def main() -> None:
-    timings = regression.run()
+    jax.config.update("jax_enable_x64", True)
+    for name, module in BENCHMARKS.items():
+        report(name, module)
+
+
+def report(name: str, module: ModuleType) -> None:
+    """Runs one benchmark; ratios are against its first contender."""
+    timings = module.run()
     base = next(iter(timings.values())).rate
-    print(f"{'one-layer regression':48} {'10⁶ replica-steps/s':>20} {'ratio':>7}")
-    for name, timing in timings.items():
-        print(f"{name:48} {timing.rate / 1e6:20.2f} {timing.rate / base:7.2f}")
+    print(f"{name:48} {'10⁶ replica-steps/s':>20} {'ratio':>9}")
+    for contender, timing in timings.items():
+        print(f"{contender:48} {timing.rate / 1e6:20.4f} {timing.rate / base:9.2f}")
     record = {
         "machine": machine(),
-        "replica_steps_per_second": {name: timing.rate for name, timing in timings.items()},
-        "seconds": {name: timing.seconds for name, timing in timings.items()},
+        "replica_steps_per_second": {contender: timing.rate for contender, timing in timings.items()},
+        "seconds": {contender: timing.seconds for contender, timing in timings.items()},
     }
     folder = pathlib.Path("results/bench")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "regression.json").write_text(json.dumps(record, indent=2))
-    print(f"written to {folder / 'regression.json'}")
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=2))
+    print(f"written to {folder / name}.json")
 
 
 if __name__ == "__main__":
