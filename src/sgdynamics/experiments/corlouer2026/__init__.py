@@ -2,6 +2,7 @@
 
 from sgdynamics.experiments.corlouer2026._fig1 import FIG1 as FIG1
 from sgdynamics.experiments.corlouer2026._fig3 import FIG3 as FIG3
+from sgdynamics.experiments.corlouer2026._fig5 import FIG5 as FIG5
 from sgdynamics.experiments.corlouer2026._fig6 import FIG6 as FIG6
 from sgdynamics.experiments.corlouer2026._fig7 import FIG7 as FIG7
 from sgdynamics.experiments.corlouer2026._fig8 import FIG8 as FIG8

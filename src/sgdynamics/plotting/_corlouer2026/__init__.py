@@ -2,6 +2,7 @@
 
 from sgdynamics.plotting._corlouer2026._fig1 import fig1
 from sgdynamics.plotting._corlouer2026._fig3 import fig3
+from sgdynamics.plotting._corlouer2026._fig5 import fig5
 from sgdynamics.plotting._corlouer2026._fig6 import fig6
 from sgdynamics.plotting._corlouer2026._fig7 import fig7
 from sgdynamics.plotting._corlouer2026._fig8 import fig8
@@ -12,6 +13,7 @@ FIGURES = {
     "corlouer2026/fig10": scaling,
     "corlouer2026/fig11": fig1,
     "corlouer2026/fig3": fig3,
+    "corlouer2026/fig5": fig5,
     "corlouer2026/fig6": fig6,
     "corlouer2026/fig7": fig7,
     "corlouer2026/fig8": fig8,
