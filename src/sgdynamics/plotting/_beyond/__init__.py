@@ -1,6 +1,7 @@
 """The figures beyond the papers, one module each."""
 
 from sgdynamics.plotting._beyond._detailed_balance import detailed_balance
+from sgdynamics.plotting._beyond._diffusion_peak import diffusion_peak
 from sgdynamics.plotting._beyond._double_descent import double_descent
 from sgdynamics.plotting._beyond._gaussianity import gaussianity
 from sgdynamics.plotting._beyond._inputs import inputs
@@ -9,6 +10,7 @@ from sgdynamics.plotting._beyond._sampling import sampling
 
 FIGURES = {
     "beyond/detailed_balance": detailed_balance,
+    "beyond/diffusion_peak": diffusion_peak,
     "beyond/double_descent": double_descent,
     "beyond/gaussianity": gaussianity,
     "beyond/inputs": inputs,
