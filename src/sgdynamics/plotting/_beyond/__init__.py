@@ -6,6 +6,7 @@ from sgdynamics.plotting._beyond._double_descent import double_descent
 from sgdynamics.plotting._beyond._gaussianity import gaussianity
 from sgdynamics.plotting._beyond._inputs import inputs
 from sgdynamics.plotting._beyond._learning_rate import learning_rate
+from sgdynamics.plotting._beyond._nonlinear_students import nonlinear_students
 from sgdynamics.plotting._beyond._sampling import sampling
 
 FIGURES = {
@@ -15,5 +16,6 @@ FIGURES = {
     "beyond/gaussianity": gaussianity,
     "beyond/inputs": inputs,
     "beyond/learning_rate": learning_rate,
+    "beyond/nonlinear_students": nonlinear_students,
     "beyond/sampling": sampling,
 }
