@@ -106,10 +106,12 @@ class Paths:
     positions: np.ndarray
     provenance: dict[str, Any]
 
-    def map(self, function: Callable[[Weights], jax.Array]) -> np.ndarray:
-        """`function` of the layers at every record of every replica [records, replicas, ...]."""
-        one = lambda θ: function(self.student.weights(θ.astype(float)))
-        return np.asarray(once(lambda θ: jax.lax.map(jax.vmap(one), θ))(jnp.asarray(self.positions)))
+    def map(self, function: Callable[..., jax.Array], *arguments: Any) -> np.ndarray:
+        """`function(layers, *arguments)` at every record of every replica [records, replicas, ...].
+
+        A function that is defined once, and not anew for each call, is compiled once for all paths of the same shape.
+        """
+        return np.asarray(_mapped(function, self.student.problem, arguments, jnp.asarray(self.positions)))
 
     @cached_property
     def amplitudes(self) -> np.ndarray:
@@ -119,19 +121,35 @@ class Paths:
     @cached_property
     def cross_amplitudes(self) -> np.ndarray:
         """u_αᵀ W v_γ of all pairs, absent modes included [records, replicas, modes, modes]."""
-        return self.map(lambda W: deep_linear.cross_mode_amplitudes(W, self.student.teacher.matrix))
+        return self.map(deep_linear.cross_mode_amplitudes, self.student.teacher.matrix)
 
     @cached_property
     def diffusion(self) -> np.ndarray:
         """D_α by its definition (Prop. 3.3), off the balanced manifold too [records, replicas, modes]."""
-        student = self.student
-        matrix = lambda W: deep_linear.mode_diffusion(W, student.teacher.matrix, **student.hyperparameters)
-        return self.map(lambda W: jnp.diagonal(matrix(W)))[..., : self.student.modes]
+        every = self.map(_diffusion, self.student.teacher, *map(jnp.asarray, self.student.hyperparameters.values()))
+        return every[..., : self.student.modes]
 
     @cached_property
     def loss(self) -> np.ndarray:
         """The population loss [records, replicas]."""
-        return self.map(lambda W: self.student.teacher.population_loss(DeepLinear.of(W).matrix()))
+        return self.map(_loss, self.student.teacher)
+
+
+@once
+def _mapped(
+    function: Callable[..., jax.Array], problem: sgd.Problem, arguments: tuple[Any, ...], positions: jax.Array
+) -> jax.Array:
+    one = lambda θ: function(problem.unflatten(θ.astype(float)).weights, *arguments)
+    return jax.lax.map(jax.vmap(one), positions)
+
+
+def _diffusion(W: Weights, teacher: Teacher, η: jax.Array, b: jax.Array, σ: jax.Array) -> jax.Array:
+    D = deep_linear.mode_diffusion(W, teacher.matrix, learning_rate=η, batch_size=b, label_noise_std=σ)
+    return jnp.diagonal(D)
+
+
+def _loss(W: Weights, teacher: Teacher) -> jax.Array:
+    return teacher.population_loss(DeepLinear.of(W).matrix())
 
 
 def run(

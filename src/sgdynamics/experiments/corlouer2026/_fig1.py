@@ -12,6 +12,7 @@ A mode counts as learned at 95 % of its singular value.
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -19,6 +20,7 @@ from sgdynamics import _checks
 from sgdynamics.data import Teacher
 from sgdynamics.experiments import _students
 from sgdynamics.experiments._claims import Claim, evidence
+from sgdynamics.experiments._compiled import once
 from sgdynamics.experiments._ensembles import named
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._realisations import over_realisations
@@ -34,6 +36,9 @@ DRIFTED = (
     0.03  # cross modes of 10 % of a mode, which grow on the way, change heights by their squares and a little more
 )
 GOOD = 0.2  # relative difference up to which we would call two curves a good match
+
+
+_formula = once(deep_linear.modewise_diffusion)
 
 
 @dataclass(frozen=True)
@@ -117,10 +122,9 @@ def _flat(student: Student, network: DeepLinear) -> jax.Array:
 def predicted(paths: Paths) -> np.ndarray:
     """(7) at the amplitudes of the paths; 0 where an amplitude is not yet positive [records, replicas, modes]."""
     student = paths.student
-    w = np.maximum(paths.amplitudes, 1e-12)
-    return np.asarray(
-        deep_linear.modewise_diffusion(w, student.singular_values, depth=student.depth, **student.hyperparameters)
-    )
+    w = jnp.asarray(np.maximum(paths.amplitudes, 1e-12))
+    settings = {name: jnp.asarray(value, float) for name, value in student.hyperparameters.items()}
+    return np.asarray(_formula(w, jnp.asarray(student.singular_values), depth=student.depth, **settings))
 
 
 def described(paths: dict[str, Paths]) -> xr.Dataset:

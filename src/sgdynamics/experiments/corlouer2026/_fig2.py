@@ -27,7 +27,7 @@ from sgdynamics.experiments._ensembles import named
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments._registry import Experiment, Result, register
-from sgdynamics.experiments._students import Paths, Student, crossing_times
+from sgdynamics.experiments._students import Paths, Student, Weights, crossing_times
 from sgdynamics.experiments._variables import dataset, measurement, variable
 from sgdynamics.experiments.corlouer2026._source import source
 from sgdynamics.networks import DeepLinear
@@ -110,7 +110,11 @@ def _simulated(config: Fig2Config, progress: Progress) -> dict[str, Paths]:
 
 def singular_values(paths: Paths) -> np.ndarray:
     """Of W, descending [records, replicas, width]."""
-    return paths.map(lambda W: jnp.linalg.svd(DeepLinear.of(W).matrix(), compute_uv=False))
+    return paths.map(_spectrum)
+
+
+def _spectrum(W: Weights) -> jax.Array:
+    return jnp.linalg.svd(DeepLinear.of(W).matrix(), compute_uv=False)
 
 
 def learned(paths: Paths, spectra: np.ndarray, share: float = 0.5) -> np.ndarray:

@@ -11,6 +11,7 @@ what it was with two layers. With four, training takes ten times as long, and th
 small weights had at the start: then r_l ends no lower from small than from balanced weights.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -47,7 +48,7 @@ def ratio(paths: Paths) -> np.ndarray:
 
 def size(paths: Paths) -> np.ndarray:
     """|B_l|, the numerator of (33) [records, replicas, L − 1]."""
-    return paths.map(lambda W: jnp.stack([jnp.linalg.norm(B) for B in deep_linear.balances(W)]))
+    return paths.map(_sizes)
 
 
 def growth(paths: Paths) -> tuple[np.ndarray, np.ndarray]:
@@ -55,14 +56,22 @@ def growth(paths: Paths) -> tuple[np.ndarray, np.ndarray]:
 
     They differ by a martingale, of mean 0, and by the error of the trapezoidal rule over the records.
     """
-    student = paths.student
+    student, traces = paths.student, paths.map(_traces)
+    drift = paths.map(_drifts, student.teacher.matrix, *map(jnp.asarray, student.hyperparameters.values()))
+    return traces[-1] - traces[0], np.trapezoid(drift, paths.times, axis=0)
 
-    def drift(W: Weights):
-        parts = deep_linear.balance_drift(W, student.teacher.matrix, **student.hyperparameters, form="sgd")
-        return jnp.stack([jnp.trace(B) for B in parts])
 
-    traces = paths.map(lambda W: jnp.stack([jnp.trace(B) for B in deep_linear.balances(W)]))
-    return traces[-1] - traces[0], np.trapezoid(paths.map(drift), paths.times, axis=0)
+def _sizes(W: Weights) -> jax.Array:
+    return jnp.stack([jnp.linalg.norm(B) for B in deep_linear.balances(W)])
+
+
+def _traces(W: Weights) -> jax.Array:
+    return jnp.stack([jnp.trace(B) for B in deep_linear.balances(W)])
+
+
+def _drifts(W: Weights, teacher: jax.Array, η: jax.Array, b: jax.Array, σ: jax.Array) -> jax.Array:
+    drift = deep_linear.balance_drift(W, teacher, learning_rate=η, batch_size=b, label_noise_std=σ, form="sgd")
+    return jnp.stack([jnp.trace(part) for part in drift])
 
 
 def _claims(depth: int, ensembles: dict[str, Paths]) -> list[Claim]:

@@ -5,6 +5,7 @@ small weights the start's d_l d_{l−1} d^{−γ} adds to that, less what the le
 more than the imbalance changes, which is why r_l falls (Fig. 7).
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,7 +13,7 @@ from sgdynamics.experiments._claims import Claim, evidence
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments._registry import Experiment, Result, register
-from sgdynamics.experiments._students import Paths
+from sgdynamics.experiments._students import Paths, Weights
 from sgdynamics.experiments._variables import dataset
 from sgdynamics.experiments.corlouer2026._source import source
 from sgdynamics.experiments.corlouer2026._training import TrainingConfig, along_time, train_all
@@ -32,7 +33,11 @@ def run(config: TrainingConfig, progress: Progress) -> Result:
 
 def norms(paths: Paths) -> np.ndarray:
     """|W_l| [records, replicas, L]."""
-    return paths.map(lambda W: jnp.stack([jnp.linalg.norm(layer) for layer in W]))
+    return paths.map(_norms)
+
+
+def _norms(W: Weights) -> jax.Array:
+    return jnp.stack([jnp.linalg.norm(layer) for layer in W])
 
 
 def balanced_norm(paths: Paths) -> float:
