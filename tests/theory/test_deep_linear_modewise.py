@@ -99,7 +99,7 @@ def test_the_printed_drifts_are_not(network, form):
 def test_the_modes_and_the_crossed_modes_diffuse_independently(network):
     aligned = network.modes.reshape(9, -1)
     C = aligned @ network.noise @ aligned.T
-    expected = deep_linear.cross_mode_diffusion(W, S, depth=network.depth, **SETTINGS)
+    expected = deep_linear.modewise_cross_diffusion(W, S, depth=network.depth, **SETTINGS)
     np.testing.assert_allclose(np.diagonal(C).reshape(3, 3), expected, rtol=1e-11)
     diagonal = C[::4, ::4]
     np.testing.assert_allclose(
@@ -152,9 +152,9 @@ def test_batches_of_states_and_of_settings():
     assert value.shape == (4, 2, 3)
     one = deep_linear.modewise_drift(w[1, 0], S, learning_rate=0.02, **arguments)
     np.testing.assert_allclose(value[1, 1], one, rtol=1e-14)
-    mapped = jax.vmap(lambda x: deep_linear.cross_mode_diffusion(x, S, learning_rate=0.02, **arguments))(w[:, 0])
+    mapped = jax.vmap(lambda x: deep_linear.modewise_cross_diffusion(x, S, learning_rate=0.02, **arguments))(w[:, 0])
     assert mapped.shape == (4, 3, 3)
-    batch = deep_linear.cross_mode_diffusion(w, S, learning_rate=rates, **arguments)
+    batch = deep_linear.modewise_cross_diffusion(w, S, learning_rate=rates, **arguments)
     np.testing.assert_allclose(batch[:, 1], mapped, rtol=1e-13)
 
 

@@ -1,7 +1,8 @@
 """Exact theory: pure functions of arrays that know nothing of problems, dynamics or simulations.
 
 Three pillars, `ou` (linear, continuous), `recursion` (linear, discrete) and `fokker_planck` (one-dimensional,
-nonlinear), and the formulas of the papers above them. Everything is in 64-bit floats, takes NumPy arrays and Python scalars, and is differentiable in both modes.
+nonlinear), and the formulas of the papers above them. Everything is in 64-bit floats, takes NumPy arrays and Python
+scalars, and is differentiable in both modes.
 """
 
 from sgdynamics.theory import deep_linear as deep_linear

@@ -150,7 +150,7 @@ def _decoupling(network: Measured) -> list[Claim]:
 def _alignment(network: Measured) -> list[Claim]:
     """Diffusion of u_0ᵀ W v_1, 0 of which would keep the modes aligned, in the second state."""
     case = network.cases[1]
-    D = deep_linear.cross_mode_diffusion(
+    D = deep_linear.modewise_cross_diffusion(
         np.asarray(case.amplitudes), case.student.singular_values, **case.settings
     )[0]  # fmt: skip
     share = over_realisations(network.steps.crossed[1, :, 1] / float(D[0]))

@@ -4,7 +4,7 @@ The paper neglects them (A2). From small weights, which know nothing of the teac
 mode is learned, of a mode being learned with another. And alignment is not kept even by weights that start aligned:
 the noise drives w_αγ at the rate
 
-    D_αγ = β (Σ_l w_α^{2(L−l)/L} w_γ^{2(l−1)/L})² ((s_α − w_α)² + σ²)                     (`cross_mode_diffusion`)
+    D_αγ = β (Σ_l w_α^{2(L−l)/L} w_γ^{2(l−1)/L})² ((s_α − w_α)² + σ²)                (`modewise_cross_diffusion`)
 
 of the order of a mode's own, which is why amplitudes are not the independent processes of Prop. 3.5.
 """

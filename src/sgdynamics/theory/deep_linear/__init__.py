@@ -22,7 +22,7 @@ from sgdynamics.theory.deep_linear._modes import mode_diffusion as mode_diffusio
 from sgdynamics.theory.deep_linear._modes import mode_sensitivities as mode_sensitivities
 from sgdynamics.theory.deep_linear._modes import neural_tangent_mode_diffusion as neural_tangent_mode_diffusion
 from sgdynamics.theory.deep_linear._modewise import MODEWISE_FORMS as MODEWISE_FORMS
-from sgdynamics.theory.deep_linear._modewise import cross_mode_diffusion as cross_mode_diffusion
+from sgdynamics.theory.deep_linear._modewise import modewise_cross_diffusion as modewise_cross_diffusion
 from sgdynamics.theory.deep_linear._modewise import modewise_diffusion as modewise_diffusion
 from sgdynamics.theory.deep_linear._modewise import (
     modewise_discretisation_drift as modewise_discretisation_drift,

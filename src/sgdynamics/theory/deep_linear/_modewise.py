@@ -139,7 +139,7 @@ def modewise_diffusion(
     return β * L**2 * w ** (4 - 4 / L) * (2 * (s - w) ** 2 + σ**2)
 
 
-def cross_mode_diffusion(
+def modewise_cross_diffusion(
     amplitudes: Real[ArrayLike, "... modes"],
     singular_values: Real[ArrayLike, "... modes"],
     *,
