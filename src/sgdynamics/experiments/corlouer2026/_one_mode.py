@@ -42,6 +42,11 @@ class OneMode:
         """L s^{2−2/L}, at which deviations from s relax, per unit of t."""
         return self.depth * self.singular_value ** (2 - 2 / self.depth)
 
+    @property
+    def variance(self) -> float:
+        """(18)."""
+        return self.temperature * self.depth / 2 * self.label_noise_std**2 * self.rate / self.depth
+
     def stationary(self, *, upper: float | None = None) -> fokker_planck.StationaryDensity:
         """(16) on [0, upper], twice the singular value unless told."""
         upper = 2 * self.singular_value if upper is None else upper
