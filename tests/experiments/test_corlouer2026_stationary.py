@@ -60,7 +60,7 @@ def test_the_largest_gap_is_that_of_kolmogorov():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"depths": (1,)}, {"substeps": 1}, {"settling": 16.0}, {"stages": (0.01,)}, {"temperatures": (0.0,)}]
+    "bad", [{"depths": (1,)}, {"substeps": 1}, {"settling": 18.0}, {"stages": (0.01,)}, {"temperatures": (0.0,)}]
 )
 def test_bad_values_are_refused_by_name(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):

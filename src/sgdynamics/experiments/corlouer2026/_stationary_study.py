@@ -36,10 +36,10 @@ class StationaryConfig:
     """Of the finite volumes, equal in ln w."""
     steps: int = 300
     """Of the finite volumes to each time."""
-    time: float = 16.0
+    time: float = 18.0
     """Length of the run, in units of t."""
-    settling: float = 8.0
-    """From when on the law counts as stationary, in units of t."""
+    settling: float = 10.0
+    """From when on the law counts as stationary, in units of t: what is left of the way to s decays as e^(−ht)."""
     time_step: float = 0.02
     """Of the process, in units of t; learning rate and batch size enter through β alone."""
     substeps: int = 8
