@@ -26,16 +26,18 @@ OFF = 0.2  # a diffusion that differs by that much is clearly off
 
 
 def claims(
-    plan: Descent, sets: list[Sets], runs: dict[str, Any], noisy: dict[str, Any], diffusion: np.ndarray
+    plan: Descent, sets: list[Sets], runs: dict[str, Any], noisy: dict[str, Any], diffusion: np.ndarray, large: int
 ) -> list[Claim]:
     """Of gradient descent on many data sets, and of SGD on one of each size, without and with label noise.
 
     `diffusion`: along the first few replicas on the largest set, without replacement [records, replicas, modes].
+    `large`: the batch size at which replacement matters.
     """
     largest = runs[f"{sets[-1].size}, without"]
     return [
         *_times(sets), *_of_sgd(plan, runs), *_scatter(sets), *_heights(sets[-1], largest, diffusion),
         *_overfitting(plan, sets), *_ends(plan, noisy),
+        *_fluctuations(noisy, plan.student.batch_size, large, sets[0].size),
     ]  # fmt: skip
 
 
@@ -204,7 +206,7 @@ def _ends(plan: Descent, noisy: dict[str, Any]) -> list[Claim]:
             f"label noise/{kind}/the teacher/control", G2, "not the teacher", **end, expected=expected, rejected=0.0,
         )
     )  # fmt: skip
-    return made + _fluctuations(noisy, N)
+    return made
 
 
 def _late(run: Any) -> np.ndarray:
@@ -219,8 +221,7 @@ def _variances(run: Any) -> np.ndarray:
     return np.mean((late - late.mean(axis=1, keepdims=True)) ** 2, axis=(0, 2)) * n / (n - 1)
 
 
-def _fluctuations(noisy: dict[str, Any], N: int) -> list[Claim]:
-    small, batch = (int(list(noisy)[i].split(", ")[1]) for i in (0, 3))
+def _fluctuations(noisy: dict[str, Any], small: int, batch: int, N: int) -> list[Claim]:
     variance = {name: _variances(run) for name, run in noisy.items()}
     few, many = (over_realisations(variance[name]) for name in (f"with, {batch}", f"without, {batch}"))
     ratio = many.value / few.value

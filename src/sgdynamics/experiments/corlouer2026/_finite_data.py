@@ -36,7 +36,7 @@ from sgdynamics.experiments._samplings import SAMPLERS
 from sgdynamics.experiments._students import Paths, Student
 from sgdynamics.experiments._variables import dataset, measurement, variable
 from sgdynamics.experiments.corlouer2026 import _finite_claims, _finite_population
-from sgdynamics.experiments.corlouer2026._finite_sets import Descent, Sets, example_variance
+from sgdynamics.experiments.corlouer2026._finite_sets import Descent, Sets, example_variance, matrix, tangents
 from sgdynamics.experiments.corlouer2026._source import source
 from sgdynamics.networks import DeepLinear
 
@@ -123,7 +123,8 @@ class Run:
         """D_α = η c Var_i(a_α·g_i) of the first few replicas [records, replicas, modes]."""
         student = self.paths.student
         few = replace(self.paths, positions=self.paths.positions[:, :replicas])
-        variance = few.map(lambda weights: example_variance(weights, self.data, student.teacher, student.modes))
+        moved = lambda weights: (matrix(weights), tangents(weights, student.teacher, student.modes))
+        variance = few.map(lambda weights: example_variance(*moved(weights), self.data))
         return student.learning_rate * self.factor * variance
 
 
@@ -143,7 +144,7 @@ def run(config: FiniteDataConfig, progress: Progress) -> Result:
     diffusion = np.stack([run.diffusion(FEW) for run in own])
     g = _finite_population.example_gradients(named(key, "population"), config.population, (3, 2, 2))
     claims = _finite_population.claims(g, config.population_batch)
-    claims += _finite_claims.claims(plan, sets, runs, noisy, diffusion[-1])
+    claims += _finite_claims.claims(plan, sets, runs, noisy, diffusion[-1], config.large_batch)
     ensembles = {f"{label}{name}": r.paths.provenance for label, group in (("", runs), ("label noise, ", noisy))
                  for name, r in group.items()}  # fmt: skip
     return Result(_described(config, plan, sets, own, diffusion), claims, ensembles)

@@ -16,7 +16,7 @@ M − W and B_α are aligned. With label noise a network of r modes ends at the 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +25,10 @@ from jaxtyping import Array, Float
 
 from sgdynamics.data import Dataset, Teacher
 from sgdynamics.experiments._compiled import once
+from sgdynamics.experiments._realisations import each
 from sgdynamics.experiments._students import Student, Weights, crossing_times
 from sgdynamics.networks import DeepLinear
 from sgdynamics.theory import deep_linear
-
-CASES = ("small", "aligned", "label noise")
 
 
 class Moments(NamedTuple):
@@ -80,11 +79,11 @@ def tangents(weights: Weights, teacher: Teacher, modes: int) -> Float[Array, "mo
     return jnp.stack([one(α) for α in range(modes)])
 
 
-def example_variance(weights: Weights, data: Dataset, teacher: Teacher, modes: int) -> Float[Array, " modes"]:
-    """Var_i(a_α·g_i) over the examples of the data: N × modes numbers, no covariance of gradients."""
-    gap = data.y - data.x @ matrix(weights).T
-    products = jnp.einsum("no,aoi,ni->na", gap, tangents(weights, teacher, modes), data.x)
-    return jnp.var(products, axis=0)
+def example_variance(
+    W: Float[Array, "outputs inputs"], B: Float[Array, "modes outputs inputs"], data: Dataset
+) -> Float[Array, " modes"]:
+    """Var_i(a_α·g_i) over the examples, with the `tangents` B: N × modes numbers, no covariance of gradients."""
+    return jnp.var(jnp.einsum("no,aoi,ni->na", data.y - data.x @ W.T, B, data.x), axis=0)
 
 
 def excess_kurtosis(weights: Weights, teacher: Teacher, modes: int) -> Float[Array, " modes"]:
@@ -151,12 +150,32 @@ class Descent:
     learned: float
 
     def sets(self, keys: jax.Array, size: int) -> Sets:
-        """`size` examples for each key, and with label noise as many others."""
-        raw = once(lambda keys: jax.lax.map(self._one(size), keys, batch_size=8))(keys)
+        """`size` examples for each key, and with label noise as many others.
+
+        The examples are drawn twice, for their moments and for the noise of gradients, so that all sizes share the
+        program in between.
+        """
+        moments = each(lambda key: jax.tree.map(Moments.of, self._draw(key, size), is_leaf=_is_data), keys, batch=8)
+        raw = self._follow(*moments)
+        peak, end = raw.pop("at peak"), raw.pop("at end")
+
+        def variances(arguments):
+            key, peak, end = arguments
+            clean, noisy = self._draw(key, size)
+            at_peak = jax.vmap(lambda W, B: example_variance(W, B, clean))(*peak)
+            return jnp.diagonal(at_peak), example_variance(end[0], end[1], noisy)
+
+        measured = once(lambda *arguments: jax.lax.map(variances, arguments, batch_size=8))(keys, peak, end)
+        for name, variance in zip(("diffusion", "residual"), measured, strict=True):
+            raw[name] = variance / raw[name]
         raw = {name: np.asarray(value) for name, value in raw.items()}
-        times = [self._times(np.moveaxis(raw.pop(f"{case} path"), 0, 1)) for case in CASES[:2]]
+        times = np.stack([self._times(np.moveaxis(raw.pop(f"{start} path"), 0, 1)) for start in self.starts])
         raw["kurtosis"] = raw["kurtosis"].mean(axis=0)
-        return Sets(size=size, times=np.stack(times), online=self.online, **raw)
+        return Sets(size=size, times=times, online=self.online, **raw)
+
+    def _draw(self, key: jax.Array, size: int) -> tuple[Dataset, Dataset]:
+        clean, noisy = jax.random.split(key)
+        return self.student.teacher.sample(clean, size), self.noisy.sample(noisy, size)
 
     @property
     def population(self) -> Moments:
@@ -199,47 +218,51 @@ class Descent:
         one = lambda weights: deep_linear.mode_amplitudes(weights, self.student.teacher.matrix)
         return jax.vmap(one)(path)[:, : self.student.modes]
 
-    def _one(self, size: int) -> Callable[[jax.Array], dict[str, Array]]:
-        teacher = self.student.teacher
+    @cached_property
+    def _follow(self) -> Callable[[Moments, Moments], dict[str, Any]]:
+        """Of the moments without and with label noise [realisations, ...]."""
+        return once(lambda *moments: jax.lax.map(lambda pair: self._one(*pair), moments, batch_size=8))
 
-        def realisation(key):
-            clean, noisy = (T.sample(jax.random.fold_in(key, i), size) for i, T in enumerate((teacher, self.noisy)))
-            moments = [Moments.of(data) for data in (clean, clean, noisy)]
-            starts = [self.starts[name] for name in ("small", "aligned", "aligned")]
-            stacked = lambda *leaves: jnp.stack(leaves)
-            path = jax.vmap(self.descend)(jax.tree.map(stacked, *moments), jax.tree.map(stacked, *starts))
-            case = lambda i: jax.tree.map(lambda W: W[i], path)
-            paths = {f"{name} path": self.amplitudes(case(i)) for i, name in enumerate(CASES[:2])}
-            v = deep_linear.singular_triplets(teacher.matrix).inputs[:, : self.student.modes]
-            speed = jnp.sum(v * (moments[0].inputs @ v), axis=0)
-            return paths | {"speed": speed} | self._at_peak(case(0), clean) | self._end(case(2), noisy)
+    def _one(self, clean: Moments, noisy: Moments) -> dict[str, Any]:
+        small, aligned = self.starts.values()
+        stack = lambda *trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+        path = jax.vmap(self.descend)(stack(clean, clean, noisy), stack(small, aligned, aligned))
+        case = [jax.tree.map(lambda W, i=i: W[i], path) for i in range(3)]
+        paths = {f"{start} path": self.amplitudes(case[i]) for i, start in enumerate(self.starts)}
+        v = deep_linear.singular_triplets(self.student.teacher.matrix).inputs[:, : self.student.modes]
+        return (
+            paths | {"speed": jnp.sum(v * (clean.inputs @ v), axis=0)} | self._peak(case[0]) | self._end(case[2], noisy)
+        )
 
-        return realisation
-
-    def _at_peak(self, path: Weights, data: Dataset) -> dict[str, Array]:
-        """Diffusion over the population's, each mode's where its amplitude is nearest to that of (9)."""
-        student, modes = self.student, range(self.student.modes)
+    def _peak(self, path: Weights) -> dict[str, Any]:
+        """Each mode where its amplitude is nearest to that of (9); `diffusion` is the population's."""
+        student, modes = self.student, self.student.modes
         peak = deep_linear.diffusion_peak(student.singular_values, depth=student.depth, label_noise_std=0.0)
         nearest = jnp.argmin(jnp.abs(self.amplitudes(path) - peak[None]), axis=0)
-        at = [jax.tree.map(lambda W, α=α: W[nearest[α]], path) for α in modes]
-        measured = [example_variance(at[α], data, student.teacher, len(modes))[α] for α in modes]
-        expected = [population_variance(at[α], student.teacher, len(modes))[α] for α in modes]
-        kurtosis = [excess_kurtosis(at[α], student.teacher, len(modes))[α] for α in modes]
-        return {"diffusion": jnp.stack(measured) / jnp.stack(expected), "kurtosis": jnp.stack(kurtosis)}
+        at = jax.tree.map(lambda W: W[nearest], path)
+        own = lambda function: jnp.diagonal(jax.vmap(lambda weights: function(weights, student.teacher, modes))(at))
+        moved = jax.vmap(lambda weights: (matrix(weights), tangents(weights, student.teacher, modes)))(at)
+        return {"at peak": moved, "diffusion": own(population_variance), "kurtosis": own(excess_kurtosis)}
 
-    def _end(self, path: Weights, data: Dataset) -> dict[str, Array]:
-        teacher, modes = self.noisy, self.student.modes
-        end, moments = jax.tree.map(lambda W: W[-1], path), Moments.of(data)
-        limit, full = least_squares(moments, modes), least_squares(moments, min(teacher.matrix.shape))
-        w, s = amplitudes_of(matrix(end), teacher, modes), jnp.asarray(self.student.singular_values)
-        σ2, L = teacher.label_noise_std**2, self.student.depth
+    def _end(self, path: Weights, moments: Moments) -> dict[str, Any]:
+        """`residual` is the population's, at the teacher."""
+        M, modes, L = self.noisy.matrix, self.student.modes, self.student.depth
+        end = jax.tree.map(lambda W: W[-1], path)
+        limit, full = least_squares(moments, modes), least_squares(moments, min(M.shape))
+        W, s = matrix(end), jnp.asarray(self.student.singular_values)
+        w = amplitudes_of(W, self.noisy, modes)
         return {
+            "at end": (W, tangents(end, self.noisy, modes)),
             "shift": w - s,
-            "missed": w - amplitudes_of(limit, teacher, modes),
-            "excess": jnp.sum((matrix(end) - teacher.matrix) ** 2) / 2,
-            "full_excess": jnp.sum((full - teacher.matrix) ** 2) / 2,
-            "residual": example_variance(end, data, teacher, modes) / (σ2 * L**2 * s ** (4 * (L - 1) / L)),
+            "missed": w - amplitudes_of(limit, self.noisy, modes),
+            "excess": jnp.sum((W - M) ** 2) / 2,
+            "full_excess": jnp.sum((full - M) ** 2) / 2,
+            "residual": self.noisy.label_noise_std**2 * L**2 * s ** (4 * (L - 1) / L),
         }
+
+
+def _is_data(leaf: object) -> bool:
+    return isinstance(leaf, Dataset)
 
 
 def population_variance(weights: Weights, teacher: Teacher, modes: int) -> Float[Array, " modes"]:
