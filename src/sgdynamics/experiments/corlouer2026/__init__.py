@@ -13,4 +13,5 @@ from sgdynamics.experiments.corlouer2026._fig10 import FIG10 as FIG10
 from sgdynamics.experiments.corlouer2026._fig11 import FIG11 as FIG11
 from sgdynamics.experiments.corlouer2026._finite_data import FINITE_DATA as FINITE_DATA
 from sgdynamics.experiments.corlouer2026._learning_times import LEARNING_TIMES as LEARNING_TIMES
+from sgdynamics.experiments.corlouer2026._mean_shift import MEAN_SHIFT as MEAN_SHIFT
 from sgdynamics.experiments.corlouer2026._stationary import STATIONARY as STATIONARY

@@ -10,6 +10,7 @@ from sgdynamics.plotting._corlouer2026._fig7 import fig7
 from sgdynamics.plotting._corlouer2026._fig8 import fig8
 from sgdynamics.plotting._corlouer2026._learning_times import learning_times
 from sgdynamics.plotting._corlouer2026._finite_data import finite_data
+from sgdynamics.plotting._corlouer2026._mean_shift import mean_shift
 from sgdynamics.plotting._corlouer2026._scaling import scaling
 from sgdynamics.plotting._corlouer2026._stationary import stationary
 
@@ -27,5 +28,6 @@ FIGURES = {
     "corlouer2026/fig9": scaling,
     "corlouer2026/finite_data": finite_data,
     "corlouer2026/learning_times": learning_times,
+    "corlouer2026/mean_shift": mean_shift,
     "corlouer2026/stationary": stationary,
 }
