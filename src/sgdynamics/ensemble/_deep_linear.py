@@ -56,7 +56,7 @@ class DeepLinearKernel(eqx.Module):
         if isinstance(dynamics, Langevin):
             body = lambda layers, i: self._langevin(dynamics, keys, layers, replicas.step + i)
             return State(_flat(repeat(steps, body, position)))
-        body = lambda carry, i: self._descend(dynamics, keys, *carry, replicas.step + i)
+        body = lambda carry, i: self._descend(dynamics, keys, carry[0], carry[1], replicas.step + i)
         position, velocity = repeat(steps, body, (position, _cut(state.velocity.T, shapes)))
         return State(_flat(position), _flat(velocity), state.memory)
 

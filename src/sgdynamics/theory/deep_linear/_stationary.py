@@ -5,10 +5,10 @@ The process dw = μ dt + √D dB of a single mode (`modewise_drift` and `modewis
     p(w) ∝ D⁻¹ exp(∫_{w_ref}^w 2μ/D dz)
          ∝ w^{−3(1−1/L)} / (2 (s−w)² + σ²) · exp(−(2/βL) ∫_s^w (z−s)/(z^{2−2/L} (2 (z−s)² + σ²)) dz)
 
-(16), where the paper has the lower limit 0, at which the integral diverges. For w → ∞ p ~ w^{−5+3/L}: the
-whole law has a variance, but a third moment for L > 3 only; what is computed is the peak's. In z = (w − s)/√V, V = (βL/2) σ² s^{2−2/L},
-σ cancels but for the curvature of w^{2−2/L}, so that σ → 0, the Dirac mass at s, is no special case. To
-first order in β
+(16), where the paper has the lower limit 0, at which the integral diverges. For w → ∞ p ~ w^{−5+3/L}: the whole
+law has a variance, but a third moment for L > 3 only; what is computed is the peak's. In z = (w − s)/√V,
+V = (βL/2) σ² s^{2−2/L}, σ cancels but for the curvature of w^{2−2/L}, so that σ → 0, the Dirac mass at s, is no
+special case. To first order in β
 
     zero of μ     s +  (β/2) (L−1) s^{1−2/L} σ²            printed (17):  s + (β/2) (L−1) s^{−2/L} σ_q
     mean          s −  (β/2) (L−1) s^{1−2/L} σ²            printed: "slightly above s"
