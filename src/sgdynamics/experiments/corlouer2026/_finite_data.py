@@ -235,6 +235,7 @@ def _described(
     variables |= measurement("amplitudes", at, mean, "amplitude of the mode", "w")
     for name, values, words in (
         ("time_deviation", [s.deviations[0] for s in sets], "learning time over the population's, −1, rms"),
+        ("aligned_time_deviation", [s.deviations[1] for s in sets], "the same from aligned weights"),
         ("diffusion_deviation", [s.diffusion - 1 for s in sets], "diffusion over the population's, −1, rms"),
     ):
         rms = over_realisations(np.moveaxis(np.stack(values) ** 2, 1, 0)).map(jnp.sqrt)

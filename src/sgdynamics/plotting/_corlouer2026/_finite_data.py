@@ -47,8 +47,11 @@ def _diffusion(axes: Axes, data: xr.Dataset) -> None:
 def _deviations(axes: Axes, data: xr.Dataset, name: str, variance: float | xr.DataArray, words: str) -> None:
     N = data["size"]
     theory(axes, N, np.sqrt(variance / N), None, BLACK)
-    for α, colour in zip(range(data.sizes["mode"]), COLOURS, strict=False):
-        simulation(axes, N * 1.06 ** (α - 1), data[name][:, α], data[f"{name}_error"][:, α], None, colour)
+    for label, marker, side in ((name, "o", 1.0), (f"aligned_{name}", "s", 0.8)):
+        for α, colour in zip(range(data.sizes["mode"]), COLOURS, strict=False):
+            if label in data:
+                x, error = N * side * 1.06 ** (α - 1), data[f"{label}_error"][:, α]
+                simulation(axes, x, data[label][:, α], error, None, colour, marker)
     _logarithmic(axes, data, f"{words}, rms")
     ticks = [a * 10.0**k for k in (-3, -2, -1) for a in (1, 2, 5)]
     low, high = axes.get_ylim()
@@ -77,9 +80,17 @@ def _legends(figure: Figure, data: xr.Dataset) -> None:
         for s, colour in zip(data["mode"].values, COLOURS, strict=False)
     ]
     kinds = [
-        Line2D([], [], color=BLACK, label="above: Prop. 3.3 online; below: √(2/N), √((κ + 2)/N), σ² r (2d − r)/(2N)"),
+        Line2D(
+            [],
+            [],
+            color=BLACK,
+            label="above: Prop. 3.3 online; below: √(2/N) (aligned weights), √((κ + 2)/N), σ² r (2d − r)/(2N)",
+        ),
         Line2D([], [], color=GREY, linestyle="--", label="σ² d²/(2(N − d − 1)): least squares of all ranks"),
     ]
-    points = "points\nabove: SGD, noise\nof its own data\nbelow: gradient\ndescent, many sets\n\nsingular value s"
+    points = (
+        "points\nabove: SGD, noise\nof its own data\nbelow: gradient\ndescent, many sets\n"
+        "(circles: small,\nsquares: aligned\nweights)\n\nsingular value s"
+    )
     figure.legend(handles=modes, title=points, loc="outside right upper")
     figure.legend(handles=kinds, loc="outside lower center", ncols=2)
