@@ -1,7 +1,7 @@
 """Fig. 12: variance of the first mode's amplitude against the time step τ of the Euler-Maruyama scheme of (1).
 
     V(t) = p_1(t) − ⟨δ_1⟩²,     ⟨δ_1⟩ ∝ (1 − τh)^{t/τ},     p by the linear map of `_collapse`              (ours)
-    d ln V/dτ = −h² t + …  < 0:  an explicit step brings deviations down faster than exp(−hτ), finer steps slower
+    d ln V/dτ < 0:  an explicit step brings deviations down faster than exp(−hτ) does, finer steps more slowly
     V at a fixed time tends to a number above 0 as τ → 0, with an error of order τ; V at late times to 0 at every τ
 
 The temperature β = η/b stays while τ changes: τ = rη has batches of rb, or 1/r substeps where r < 1. A second ensemble

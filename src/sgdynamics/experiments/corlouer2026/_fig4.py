@@ -8,8 +8,9 @@ Jacobian carries gradient and noise; so every amplitude has the variance ηε/2,
 relative terms of order ηε/s² and the time step's ηh/2. The paper's isotropic dynamics has ε = 1.
 
 The paper's histogram of (1) is broad. Three ways to get a width are tried: to stop early; to add ε to the diagonal of
-Σ, as a Cholesky root of the singular Σ needs; an eigendecomposition in 32 bits. The first two give one. From small
-weights a residue stays near 1e-7 in 64 bits too: absent modes keep small weights, which hardly decay, and their noise.
+Σ, as a Cholesky root of the singular Σ needs; an eigendecomposition in 32 bits. The first two give one. From
+small weights and run on to t = 20, a residue of some 1e-7 stays in 64 bits too; we take it for the noise of absent
+modes, whose small weights hardly decay, as starts near the minimum, which have none, show no residue.
 """
 
 from dataclasses import dataclass

@@ -8,15 +8,15 @@ from sgdynamics.plotting._style import BLACK, COLOURS, GREY, panels, simulation,
 
 def fig12(data: xr.Dataset) -> Figure:
     """(a) while it is learned and at the end, from small starts; (b) near the minimum, where a linear map tells it."""
-    figure, ((left, right),) = panels(1, 2, width=4.2)
+    figure, ((left, right),) = panels(1, 2, width=4.2, height=3.7)
     near, *small = data.attrs["labels"]
     for name, words, colour in zip(("early", "end"), small, COLOURS[1:], strict=False):
         simulation(left, data["time_step"], data[name], data[f"{name}_error"], words, colour)
     left.axhline(1e-8, color=GREY, linestyle=":", linewidth=1, label="standard deviation 10⁻⁴")
     left.set(yscale="log", ylabel="variance of the first amplitude  [w²]")
-    theory(right, data["fineness"], data["mapped"] * 1e9, "linear map", BLACK)
-    simulation(right, data["time_step"], data["near"] * 1e9, data["near_error"] * 1e9, near, COLOURS[0])
-    right.set(ylabel="variance of the first amplitude  [10⁻⁹ w²]", ylim=(0, None))
+    theory(right, data["fineness"], data["mapped"] * 1e12, "linear map", BLACK)
+    simulation(right, data["time_step"], data["near"] * 1e12, data["near_error"] * 1e12, near, COLOURS[0])
+    right.set(ylabel="variance of the first amplitude  [10⁻¹² w²]", ylim=(0, None))
     for axes in (left, right):
         axes.axvline(data.attrs["learning_rate"], color=GREY, linewidth=0.8, linestyle="--")
         axes.set(xscale="log", xlabel="time step of the simulation  [t]")
