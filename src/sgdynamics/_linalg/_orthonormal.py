@@ -6,12 +6,10 @@ library's QR returns alone is not uniform.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
-
-from sgdynamics._types import PRNGKey
+from jaxtyping import Array, Float, Key
 
 
-def orthonormal(key: PRNGKey, rows: int, columns: int) -> Float[Array, "rows columns"]:
+def orthonormal(key: Key[Array, ""], rows: int, columns: int) -> Float[Array, "rows columns"]:
     """`columns` ≤ `rows` orthonormal columns, drawn uniformly."""
     Q, R = jnp.linalg.qr(jax.random.normal(key, (rows, columns)))
     return Q * jnp.sign(jnp.diagonal(R))[None, :]
