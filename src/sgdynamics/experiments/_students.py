@@ -154,14 +154,14 @@ def _loss(W: Weights, teacher: Teacher) -> jax.Array:
 
 def run(
     student: Student, dynamics: Any, progress: Progress, label: str, *, key: PRNGKey, replicas: int, time: float,
-    records: int, initial: Any,
+    records: int, initial: Any, dtype: Any = None,
 ) -> Paths:  # fmt: skip
     """`replicas` of a dynamics for about `time` units of t, kept at the start and at `records` later times."""
     every = max(1, round(time / student.learning_rate / records))
     steps = every * np.arange(records + 1)
     ensemble = _ensembles.simulate(
         dynamics, Snapshots(tuple(steps.tolist()), allow_large=True), progress, label, key=key, replicas=replicas,
-        steps=every * records, every=every, initial=initial,
+        steps=every * records, every=every, initial=initial, dtype=dtype,
     )  # fmt: skip
     positions = np.asarray(ensemble.estimates.values)
     if ensemble.diverged:

@@ -25,14 +25,14 @@ import numpy as np
 
 from sgdynamics._types import PRNGKey
 from sgdynamics.data import Teacher
-from sgdynamics.experiments import _ensembles
+from sgdynamics.experiments import _ensembles, _students
 from sgdynamics.experiments._ensembles import named
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments._students import Paths, Student
 from sgdynamics.experiments.corlouer2026._fig5_ending import coupling_rates
 from sgdynamics.networks import DeepLinear
-from sgdynamics.statistics import Estimate, Mean, Snapshots
+from sgdynamics.statistics import Estimate, Mean
 
 
 def mean_squares(κ: np.ndarray, first: float, temperature: float, time_step: float, steps: np.ndarray) -> np.ndarray:
@@ -74,15 +74,10 @@ def run(
     records: int, dtype=jnp.float64,
 ) -> Paths:  # fmt: skip
     """As `_students.run`, in 64 bits unless told; one replica for each row of `initial`."""
-    every = max(1, round(time / student.learning_rate / records))
-    steps = every * np.arange(records + 1)
-    ensemble = _ensembles.simulate(
-        dynamics, Snapshots(tuple(steps.tolist()), allow_large=True), progress, label, key=key, replicas=len(initial),
-        steps=every * records, every=every, initial=initial, dtype=dtype,
+    return _students.run(
+        student, dynamics, progress, label, key=key, replicas=len(initial), time=time, records=records,
+        initial=initial, dtype=dtype,
     )  # fmt: skip
-    if ensemble.diverged:
-        raise ValueError(f"{ensemble.diverged} replicas of {label} diverged: lower the time step.")
-    return Paths(student, steps * student.learning_rate, np.asarray(ensemble.estimates.values), ensemble.provenance)
 
 
 def ending(
