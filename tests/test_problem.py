@@ -227,3 +227,9 @@ def test_data_and_parameters_must_be_there():
         sgd.Problem(sgd.networks.Linear(3, 1), (X, Y1))
     with pytest.raises(ValueError, match="nothing to train"):
         _ = sgd.Problem(eqx.nn.Identity(), Dataset(X, X)).parameters
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 4)])
+def test_a_teacher_that_does_not_fit_is_refused(shape):
+    with pytest.raises(ValueError, match=r"Teacher whose matrix has shape .* widths"):
+        sgd.Problem(sgd.networks.DeepLinear((3, 4, 2), key=KEY), Teacher(np.ones(shape), 0.0))

@@ -73,6 +73,7 @@ class Problem(eqx.Module):
         if isinstance(self.data, Teacher):
             outputs, inputs = self.data.matrix.shape
             x, y = jax.ShapeDtypeStruct((inputs,), float), jax.ShapeDtypeStruct((outputs,), float)
+            self._check_teacher(x, y)
         else:
             x, y = (jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in (self.data.x, self.data.y))
         try:
@@ -81,6 +82,18 @@ class Problem(eqx.Module):
             raise ValueError(f"the network cannot be applied to an input of shape {x.shape}: {error}") from error
         if value.shape != ():
             raise ValueError(f"loss has shape {value.shape} for one example, but it must be a scalar.")
+
+    def _check_teacher(self, x: jax.ShapeDtypeStruct, y: jax.ShapeDtypeStruct) -> None:
+        try:
+            shape = eqx.filter_eval_shape(self.network, x).shape
+            found = f"maps it to {shape}"
+        except TypeError as error:
+            shape, found = None, f"cannot be applied to it ({error})"
+        if shape != y.shape:
+            raise ValueError(
+                f"data is a Teacher whose matrix has shape {self.data.matrix.shape}: from inputs {x.shape} to outputs "
+                f"{y.shape}. The network {found}. Give a teacher [outputs, inputs] of the network's widths."
+            )
 
     # --- parameters ---------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from sgdynamics.data import Dataset, FreshLabels, Teacher
 from sgdynamics.dynamics import DiffusionOperator, StepBrownianPath
 from sgdynamics.dynamics._brownian import increment
 from sgdynamics.samplers import Online, WithoutReplacement
+from sgdynamics.theory.deep_linear import modewise_diffusion, modewise_drift
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(7)
@@ -309,3 +310,18 @@ def test_an_ito_process_that_cannot_be_is_refused(options, message):
 def test_a_first_order_process_has_no_velocity():
     with pytest.raises(ValueError, match="velocity was given"):
         processes()["any"].init(jnp.zeros(2), jnp.zeros(2))
+
+
+def test_theorys_coefficients_run_in_32_bits_and_an_overshoot_is_counted():
+    """Theory computes in 64 bits; one replica that steps below 0 is diverged, and the others go on."""
+    settings = {"depth": 4, "learning_rate": 0.3, "batch_size": 1, "label_noise_std": 0.3}
+    s = np.array([1.0, 0.7])
+    process = sgd.ItoProcess(
+        lambda t, w: modewise_drift(w, s, **settings), lambda t, w: jnp.sqrt(modewise_diffusion(w, s, **settings)),
+        initial=np.array([0.3, 0.3]), time_step=0.1,
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="diverged"):
+        run = sgd.simulate(process, sgd.statistics.Mean(), replicas=64, steps=20, key=KEY)
+    assert run.state.position.dtype == jnp.float32
+    assert 0 < run.diverged < 64
+    assert jnp.all(jnp.isfinite(run.state.position[run.alive]))

@@ -21,13 +21,12 @@ def result():
 
 def test_verdicts(result):
     claims = {claim.id: claim for claim in result.claims}
-    undecided = {f"{name}/falls with the rank" for name in ("gradient descent", "SGD", "anisotropic")}  # by 16 runs
-    certain = [claim for id, claim in claims.items() if id not in undecided and not id.endswith("/published")]
-    assert all(claim.as_expected for claim in certain) and any(claim.id.endswith("/control") for claim in certain)
-    assert all(claims[id].verdict != "not reproduced" for id in undecided)
-    # two modes of three dimensions are nearly always learned in order: what is denied takes more of them
-    wrong = {id for id in claims if id.endswith("/published")}
-    assert wrong == {f"{name}/order in every run/published" for name in ("gradient descent", "SGD", "anisotropic")}
+    # two modes in three dimensions are nearly always learned in order: what is denied takes more of them
+    # and three layers wait less than six
+    parts = ("not in every run", "from saddle to saddle")
+    denied = {f"{name}/{part}" for name in ("gradient descent", "SGD", "anisotropic") for part in parts}
+    assert {id for id, claim in claims.items() if not claim.as_expected} <= denied < set(claims)
+    assert any(id.endswith("/control") for id in claims)
 
 
 def test_the_data_are_described_and_draw(result):
@@ -35,14 +34,11 @@ def test_the_data_are_described_and_draw(result):
     assert len(plotting.draw("corlouer2026/fig2", result.data).axes) == 4
 
 
-def test_the_share_of_the_fall():
-    # one singular value that rises from 0 to 1 between t = 1 and t = 2, while the loss falls from 1 to 0
-    times = np.linspace(0, 4, 401)
-    spectra = np.clip(times - 1, 0, 1)[:, None, None]
-    paths = Paths(Student(data.Teacher(np.ones((1, 1)), 0.0), (1, 1), 0.1), times, np.zeros((401, 1, 1)), {})
-    paths.__dict__["loss"] = 1 - spectra[..., 0]
-    begun, done = _fig2.RISE
-    assert np.allclose(_fig2.share_in_rises(paths, spectra), done - begun, atol=0.02)
+def test_one_exponential_does_not_wait():
+    times = np.linspace(0, 8, 1601)
+    spectra = (1 - np.exp(-times))[:, None, None]
+    paths = Paths(Student(data.Teacher(np.ones((1, 1)), 0.0), (1, 1), 0.1), times, np.zeros((1601, 1, 1)), {})
+    assert np.allclose(_fig2.rise(paths, spectra), _fig2.ONE_LAYER, rtol=1e-4) and _fig2.ABRUPT < 3
 
 
 @pytest.mark.parametrize("bad", [{"depth": 1}, {"substeps": 0}, {"isotropic_variance": -1.0}, {"time": 0.0}])

@@ -8,7 +8,7 @@ import pytest
 from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _realisations
 from sgdynamics.experiments._store import check_described
-from sgdynamics.experiments.corlouer2026 import _stationary_runs as runs
+from sgdynamics.experiments.corlouer2026 import _mean_shift_runs as runs
 from sgdynamics.experiments.corlouer2026._mean_shift import MeanShiftConfig, run
 from sgdynamics.experiments.corlouer2026._mean_shift_claims import predicted
 from sgdynamics.theory import deep_linear

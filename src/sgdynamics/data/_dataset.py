@@ -142,12 +142,14 @@ class Teacher(eqx.Module):
 
     def population_loss(self, matrix: Real[Array, "outputs inputs"]) -> Scalar:
         """E ½ |y − W x|² = ½ |M − W|² + ½ σ² outputs of a student f(x) = W x with W = `matrix`."""
-        difference = self.matrix.astype(matrix.dtype) - matrix
+        difference = -self.population_gradient(matrix)
         label_noise = self.label_noise_std.astype(matrix.dtype) ** 2 * difference.shape[0]
         return (jnp.sum(difference**2) + label_noise) / 2
 
     def population_gradient(self, matrix: Real[Array, "outputs inputs"]) -> Real[Array, "outputs inputs"]:
         """∂/∂W = −(M − W); of a layer: −W_>lᵀ (M − W) W_<lᵀ (Corlouer et al., Prop. 3.1)."""
+        if matrix.shape != self.matrix.shape:
+            raise ValueError(f"matrix has shape {matrix.shape}, but the teacher's is {self.matrix.shape}.")
         return matrix - self.matrix.astype(matrix.dtype)
 
     def sample(self, key: PRNGKey, size: int) -> Dataset:

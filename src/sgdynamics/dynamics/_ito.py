@@ -79,7 +79,8 @@ class ItoProcess(AbstractItoProcess):
     Arguments
     - drift(t, θ) -> [parameters].
     - diffusion(t, θ) -> a matrix [parameters, noises], a vector [parameters] (a diagonal matrix), or a lineax
-      operator: the coefficient of dW, a root of the covariance rate.
+      operator: the coefficient of dW, a root of the covariance rate. Arrays are cast to the dtype of θ; an operator
+      must keep it.
     - initial: where a run starts unless told [parameters].
     - time_step: what `steps` counts; noises: independent Brownian motions (None: one for each parameter).
     """
@@ -108,12 +109,14 @@ class ItoProcess(AbstractItoProcess):
         self.substeps = _checks.count("substeps", substeps)
 
     def drift(self, t: Scalar, θ: Vector) -> Vector:
-        return self.drift_function(t, θ)
+        # coefficients may compute in more bits than θ has, as those of theory do
+        return jnp.asarray(self.drift_function(t, θ)).astype(θ.dtype)
 
     def diffusion(self, t: Scalar, θ: Vector) -> lx.AbstractLinearOperator:
         coefficient = self.diffusion_function(t, θ)
         if isinstance(coefficient, lx.AbstractLinearOperator):
             return coefficient
+        coefficient = jnp.asarray(coefficient).astype(θ.dtype)
         if coefficient.ndim == 1:
             return lx.DiagonalLinearOperator(coefficient)
         return lx.MatrixLinearOperator(coefficient)

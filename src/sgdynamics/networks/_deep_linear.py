@@ -21,7 +21,6 @@ from itertools import pairwise
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from sgdynamics import _checks
@@ -97,13 +96,15 @@ class DeepLinear(AbstractLinearMap):
 
         Raises `ValueError` where the teacher does not fit the widths, or amplitudes are too many or negative.
         """
-        M = jnp.asarray(teacher, jnp.result_type(float))
+        M = _checks.finite("teacher", jnp.asarray(teacher, jnp.result_type(float)))
         if M.shape != (widths[-1], widths[0]):
             raise ValueError(
                 f"teacher has shape {M.shape}, but it must be [outputs, inputs] = {(widths[-1], widths[0])}: "
                 f"widths = {tuple(widths)} run from the inputs to the outputs."
             )
         w = _checks.not_negative("amplitudes", jnp.asarray(amplitudes, M.dtype))
+        if w.ndim != 1:
+            raise ValueError(f"amplitudes has shape {w.shape}, but it must be [modes].")
         rank, depth = w.shape[0], len(checked(widths)) - 1
         if rank > min(widths):
             raise ValueError(f"amplitudes are {rank}, but a network of widths {tuple(widths)} has rank {min(widths)}.")
@@ -125,7 +126,7 @@ def checked(widths: Sequence[int]) -> tuple[int, ...]:
 def _normal(key: PRNGKey, shapes: list[tuple[int, int]], variances: list) -> tuple[Array, ...]:
     keys = jax.random.split(key, len(shapes))
     return tuple(
-        jax.random.normal(k, shape) * np.sqrt(variance)
+        jax.random.normal(k, shape) * jnp.sqrt(jnp.asarray(variance, jnp.result_type(float)))
         for k, shape, variance in zip(keys, shapes, variances, strict=True)
     )
 

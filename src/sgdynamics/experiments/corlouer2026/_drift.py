@@ -129,9 +129,7 @@ def _data(config: DriftConfig, networks: list[Measured], modes: list[Mode]):
         "exact_sgd": variable(dims, finite, "Itô drift and drift of finite steps", units),
         "definition": variable(dims, by_case([network.definition for network in networks]), "½ tr(Σ Hess w)", units),
         "amplitude": variable(("state", "mode"), config.states, "amplitude", "w"),
-        "exponent": variable(
-            ("depth", "lower"), [mode.integrals() for mode in modes], "∫ 2μ/D from there to s/2"
-        ),
+        "exponent": variable(("depth", "lower"), [mode.integrals() for mode in modes], "∫ 2μ/D from there to s/2"),
     }
     coordinates = {
         "network": variable("network", [network.name for network in networks], "widths"),

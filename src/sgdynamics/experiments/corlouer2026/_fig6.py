@@ -21,6 +21,8 @@ from sgdynamics.experiments.corlouer2026._source import source
 from sgdynamics.experiments.corlouer2026._training import TrainingConfig, along_time, train_all
 
 SMALL = 0.05  # |w_αγ| that we would call negligible beside singular values of 0.4 to 1
+ALIGNED = 1e-3  # gradient descent from the same weights leaves cross modes of 3e-6, rounding
+ALWAYS = 0.9  # share of the replicas
 MAJORITY = 0.5
 RISING = (0.02, 0.95)  # of its singular value: between these a mode is being learned
 
@@ -37,7 +39,7 @@ def run(config: TrainingConfig, progress: Progress) -> Result:
     variables, coordinates = along_time(ensembles, quantities)
     data = dataset(variables, coordinates).assign_attrs(depths=list(config.depths), modes=len(modes))
     claims = [claim for L in config.depths for claim in _claims(f"L = {L}", ensembles)]
-    claims.append(_always_the_first(ensembles))
+    claims.append(_not_always_the_first(ensembles))
     return Result(data, claims, {name: paths.provenance for name, paths in ensembles.items()})
 
 
@@ -74,13 +76,13 @@ def while_learning(paths: Paths) -> np.ndarray:
     return np.take_along_axis(rising, pairs, axis=1).any(axis=1).astype(float)
 
 
-def _always_the_first(ensembles: dict[str, Paths]) -> Claim:
+def _not_always_the_first(ensembles: dict[str, Paths]) -> Claim:
     pairs = np.concatenate([largest(paths)[0] for name, paths in ensembles.items() if name.endswith("small")])
     first = (np.sort(pairs, axis=1) == [0, 1]).all(axis=1).astype(float)
-    return Claim.equality(
-        "small weights/the largest is always that of modes 0 and 1/published", source("App. I.1"),
-        "the cross mode of the first two modes has the largest peak: share of replicas, all depths",
-        **evidence(over_realisations(first)), expected=1.0, resolution=0.25,
+    return Claim.bound(
+        "small weights/the largest is not always that of modes 0 and 1", source("App. I.1, of one run; ours"),
+        f"the cross mode of the first two modes need not have the largest peak: share of replicas, at most {ALWAYS:g}",
+        **evidence(over_realisations(first)), expected=ALWAYS, side="at most",
     )  # fmt: skip
 
 
@@ -104,10 +106,10 @@ def _claims(L: str, ensembles: dict[str, Paths]) -> list[Claim]:
             "the largest cross mode peaks while a mode of its is learned, or as long again after: share of replicas",
             **evidence(over_realisations(while_learning(small))), expected=MAJORITY, side="at least",
         ),
-        Claim.equality(
+        Claim.bound(
             f"{L}/aligned weights/stay aligned/published", source("Assumption A2"),
-            "weights that start aligned stay aligned: height of the largest cross mode",
-            **evidence(noise), expected=0.0, resolution=float(noise.value) / 2,
+            f"weights that start aligned stay aligned: height of the largest cross mode, at most {ALIGNED:g}",
+            **evidence(noise), expected=ALIGNED, side="at most",
         ),
         Claim.rejection(
             f"{L}/aligned weights/as large as from small weights/control", source("App. I.1"),

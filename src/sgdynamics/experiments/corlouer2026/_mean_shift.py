@@ -24,7 +24,7 @@ from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._registry import Experiment, Result, register
 from sgdynamics.experiments._students import Student
 from sgdynamics.experiments._variables import Variable, dataset, variable
-from sgdynamics.experiments.corlouer2026 import _stationary_runs as runs
+from sgdynamics.experiments.corlouer2026 import _mean_shift_runs as runs
 from sgdynamics.experiments.corlouer2026._mean_shift_claims import (
     Case,
     converged,
@@ -32,8 +32,8 @@ from sgdynamics.experiments.corlouer2026._mean_shift_claims import (
     one_mode_claims,
     predicted,
 )
+from sgdynamics.experiments.corlouer2026._mean_shift_runs import Measured, Window
 from sgdynamics.experiments.corlouer2026._source import source
-from sgdynamics.experiments.corlouer2026._stationary_runs import Measured, Window
 from sgdynamics.statistics import Estimate
 from sgdynamics.theory import deep_linear
 

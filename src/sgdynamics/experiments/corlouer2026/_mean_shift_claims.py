@@ -8,9 +8,9 @@ import numpy as np
 from sgdynamics.experiments._claims import Claim, evidence
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments._students import Student
-from sgdynamics.experiments.corlouer2026 import _stationary_runs as runs
+from sgdynamics.experiments.corlouer2026 import _mean_shift_runs as runs
+from sgdynamics.experiments.corlouer2026._mean_shift_runs import Measured
 from sgdynamics.experiments.corlouer2026._source import source
-from sgdynamics.experiments.corlouer2026._stationary_runs import Measured
 from sgdynamics.statistics import Estimate
 from sgdynamics.theory import deep_linear
 

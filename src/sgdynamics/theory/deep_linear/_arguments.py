@@ -45,7 +45,7 @@ def positive(**values: ArrayLike) -> list[Array]:
 
 def modes(amplitudes: ArrayLike, singular_values: ArrayLike, *settings: Array) -> list[Array]:
     """Amplitudes > 0 and singular values ≥ 0 as [..., modes], and each setting, [...], as [..., 1]."""
-    w = _axis("amplitudes", _checks.positive("amplitudes", _checks.float64("amplitudes", amplitudes)))
+    w = _axis("amplitudes", _amplitudes(amplitudes))
     s = _axis(
         "singular_values", _checks.not_negative("singular_values", _checks.float64("singular_values", singular_values))
     )
@@ -57,6 +57,18 @@ def modes(amplitudes: ArrayLike, singular_values: ArrayLike, *settings: Array) -
     batch = jnp.broadcast_shapes(w.shape[:-1], s.shape[:-1], *(x.shape for x in settings))
     w, s = (jnp.broadcast_to(x, (*batch, w.shape[-1])) for x in (w, s))
     return [w, s, *(jnp.broadcast_to(x, batch)[..., None] for x in settings)]
+
+
+def _amplitudes(value: ArrayLike) -> Array:
+    """Checked where they can be read; nan where they are traced and not positive.
+
+    An Euler step may overshoot 0: that one replica is then counted out as diverged, and does not stop the ensemble.
+    """
+    if _checks.is_concrete(value):
+        return _checks.positive("amplitudes", _checks.float64("amplitudes", value))
+    _checks.x64()
+    w = jnp.asarray(value, dtype=jnp.float64)
+    return jnp.where(w > 0, w, jnp.nan)
 
 
 def broadcast(*arrays: Any) -> list[Array]:

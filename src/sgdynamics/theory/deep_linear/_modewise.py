@@ -54,8 +54,8 @@ def modewise_drift(
     - `form`: "exact", or the Itô part as printed in "published_6" or "published_14", with σ_q = `label_noise_std`.
 
     The modes are coupled: the drift of one depends on the amplitudes of all. A mode with w = 0 contributes nothing to
-    the others and can be left out. **Raises** `ValueError` for amplitudes that are not positive, `depth` < 1, or an
-    unknown form.
+    the others and can be left out. **Raises** `ValueError` for amplitudes that are not positive (traced ones: nan,
+    which an ensemble counts as diverged), `depth` < 1, or an unknown form.
     """
     gradient = modewise_gradient_drift(amplitudes, singular_values, depth=depth)
     ito = modewise_ito_drift(

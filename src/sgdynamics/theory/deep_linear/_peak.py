@@ -27,7 +27,7 @@ def diffusion_peak(
     a = _exponent(depth)
     s, variance = _levels(singular_values, label_noise_std)
     discriminant = s**2 - a * (a + 2) / 2 * variance
-    exists = discriminant > 0
+    exists = discriminant > 1e-14 * s**2  # at equality, where rounding decides, there is none
     # the root's slope is infinite at 0, which must not reach derivatives of the branch not taken
     root = jnp.sqrt(jnp.where(exists, discriminant, 1.0))
     return jnp.where(exists, ((a + 1) * s - root) / (a + 2), jnp.nan)

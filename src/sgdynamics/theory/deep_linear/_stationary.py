@@ -56,8 +56,10 @@ def stationary_moments(
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """(mean, variance) of the one-mode law near its peak, broadcast over all arguments.
 
-    By quadrature of (16) over w > 0 within 12 standard deviations √V of s, to all orders in β. Without label noise
-    (s, 0). Meaningful where the peak is narrow, √V ≪ s and βL s^{2−2/L} ≪ 1; else the law has no peak of its own.
+    By quadrature of (16) over w > 0 within 12 standard deviations √V of s, to all orders in β: to rounding for
+    √V < s/12; where the window reaches w = 0 the mean's shift is good to 1e-5 at √V = 0.28 s, 4 % at 0.56 s. Without
+    label noise (s, 0). Meaningful where the peak is narrow, √V ≪ s and βL s^{2−2/L} ≪ 1; else the law has no peak of
+    its own.
 
     **Raises** `ValueError` for a singular value, learning rate or batch size not > 0, negative noise, `depth` < 2.
     """

@@ -26,6 +26,8 @@ from sgdynamics.theory.fokker_planck._panels import Coefficient
 
 TOLERANCE = 1e-6
 PASSES = 5
+ZEROS = 3
+"""Of the drift, on which panels close in: more stable ones are left to what gathers at the peaks."""
 
 
 class StationaryDensity(eqx.Module):
@@ -126,11 +128,12 @@ def stationary_density(
     _checks.x64()
     a, b = _panels.interval(lower, upper)
     panels = _checks.count("panels", panels, least=8)
-    shares = _shares(drift, diffusion, a, b, panels)
+    zeros = _atoms.drift_zeros(drift, _inside(a, b))
+    shares = _shares(drift, diffusion, a, b, panels, zeros)
     edges = _edges(a, b, shares)
     points, μ, D = _coefficients(drift, diffusion, edges)
     weights, log_p, error = _normalised(edges, _log_density(edges, μ, D))
-    count, atom, tails = _singularities(drift, diffusion, jnp.stack([a, b]), jnp.exp(log_p))
+    count, atom, tails = _singularities(drift, diffusion, jnp.stack([a, b]), jnp.exp(log_p), zeros)
     smooth = count == 0
     log_p = jnp.where(smooth, log_p, -jnp.inf)
     log_p = _checks.provided(
@@ -143,7 +146,7 @@ def stationary_density(
     )  # fmt: skip
     log_p = _checks.provided(
         log_p, "error of the quadrature", error, ~smooth | (error <= TOLERANCE), allowed=f"at most {TOLERANCE}",
-        remedy="Use more panels, or a domain in which drift and diffusion are smooth.",
+        remedy="Use more panels, or lower and upper nearer to the peak, between which drift and diffusion are smooth.",
     )  # fmt: skip
     mode = jnp.where(smooth, _mode(drift, diffusion, points, log_p), atom)
     return StationaryDensity(
@@ -211,12 +214,33 @@ def _edges(a: Array, b: Array, shares: Float[Array, " edges"]) -> Float[Array, "
     return jnp.clip(a + (b - a) * shares, least, most)
 
 
-def _shares(drift: Coefficient, diffusion: Coefficient, a: Array, b: Array, panels: int) -> Float[Array, " edges"]:
+def _inside(a: Array, b: Array) -> Float[Array, " edges"]:
+    """Between which zeros of the drift are looked for: one next to an end is the end's."""
+    ε = _atoms.RESOLUTION * (b - a)
+    return a + 5 * ε + (b - a - 10 * ε) * jnp.asarray(np.arange(65) / 64)
+
+
+def _near_zeros(a: Array, b: Array, zeros: tuple[Array, Array]) -> Float[Array, " edges"]:
+    """Shares of the domain that close in on the first stable zeros of the drift, on both sides.
+
+    There the diffusion may vary, and p with it, on any scale: σ for a mode whose labels have little noise.
+    """
+    stable, at = jax.lax.stop_gradient(zeros)
+    first = jnp.argsort(~stable)[:ZEROS]
+    centre = jnp.where(stable[first], (at[first] - a) / (b - a), 0.5)
+    distance = jnp.asarray(np.concatenate([-(2.0 ** -np.arange(3, 27)), [0.0], 2.0 ** -np.arange(3, 27)]))
+    return jnp.clip(centre[:, None] + distance[None, :], 0.0, 1.0).ravel()
+
+
+def _shares(
+    drift: Coefficient, diffusion: Coefficient, a: Array, b: Array, panels: int, zeros: tuple[Array, Array]
+) -> Float[Array, " edges"]:
     """Edges of the panels as shares of the domain, without derivatives: quadrature does not depend on them."""
     a, b = jax.lax.stop_gradient((a, b))
     # the outermost 4⁻¹³⁰ and 4⁻²⁴ are left out: there no panel could follow 1/(w − lower)² up to the end
     towards = [4.0 ** -np.arange(3, 131), 1 - 4.0 ** -np.arange(3, 25)]
-    fixed = jnp.asarray(np.concatenate([np.arange(1, 32) / 32, *towards]))
+    ends = np.concatenate([np.arange(1, 32) / 32, *towards])
+    fixed = jnp.append(jnp.asarray(ends), jnp.clip(_near_zeros(a, b, zeros), ends.min(), ends.max()))
     even = jnp.asarray((np.arange(panels) + 0.5) / panels)
 
     def gather(shares):
@@ -249,13 +273,14 @@ def _gather(
 
 
 def _singularities(
-    drift: Coefficient, diffusion: Coefficient, ends: Float[Array, "2"], p: Float[Array, "panels nodes"]
+    drift: Coefficient,
+    diffusion: Coefficient,
+    ends: Float[Array, "2"],
+    p: Float[Array, "panels nodes"],
+    drift_zeros: tuple[Array, Array],
 ) -> tuple[Array, Array, Array]:
     """(how many places where p has no integral, the first of them, probability cut off at the two ends)."""
-    ε = _atoms.RESOLUTION * (ends[1] - ends[0])
-    # a zero of the drift next to an end is the end's
-    inside = ends[0] + 5 * ε + (ends[1] - ends[0] - 10 * ε) * jnp.asarray(np.arange(65) / 64)
-    stable, zeros = _atoms.drift_zeros(drift, inside)
+    ε, (stable, zeros) = _atoms.RESOLUTION * (ends[1] - ends[0]), drift_zeros
     left = _atoms.exponents(drift, diffusion, jnp.append(zeros, ends[1]), -ε)
     right = _atoms.exponents(drift, diffusion, jnp.append(zeros, ends[0]), ε)
     return _places(stable, zeros, ends, left, right, p[jnp.asarray([0, -1]), jnp.asarray([0, -1])])
@@ -279,9 +304,12 @@ def _mode(drift: Coefficient, diffusion: Coefficient, points: Array, log_p: Arra
         _, rise = jax.jvp(lambda z: _panels.diffusion_at(diffusion, z), (w,), (jnp.ones_like(w),))
         return 2 * _panels.drift_at(drift, w) - rise
 
-    flat = points.ravel()
-    k = jax.lax.stop_gradient(jnp.argmax(log_p))
-    a, b = flat[jnp.maximum(k - 1, 0)], flat[jnp.minimum(k + 1, flat.size - 1)]
+    flat, log_p = points.ravel(), jax.lax.stop_gradient(log_p).ravel()
+    k, index = jnp.argmax(log_p), jnp.arange(log_p.size)
+    # the nearest nodes that are lower by more than rounding
+    lower = log_p < log_p[k] - 1e-9
+    a = flat[jnp.max(jnp.where(lower & (index < k), index, 0))]
+    b = flat[jnp.min(jnp.where(lower & (index > k), index, log_p.size - 1))]
     crossing = (slope(a[None])[0] > 0) & (slope(b[None])[0] <= 0)
     root = _atoms.newton(slope, _atoms.falling_root(slope, a[None], b[None]))[0]
     return jnp.where(crossing, root, flat[k])
