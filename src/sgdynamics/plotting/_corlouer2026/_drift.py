@@ -28,8 +28,10 @@ def _network(axes, data: xr.Dataset) -> None:
         at, first = data.isel(mode=mode), mode == 0
         theory(axes, states, at["exact"], f"exact, s = {s:g}", colour)
         simulation(axes, states, at["sde"], at["sde_error"], "one step of the SDE" if first else None, colour)
-        published(axes, states, at["published_6"], "printed (6)" if first else None)
-        published(axes, states, at["published_14"], "printed (14)" if first else None, dashes=(1, 1.5))
+        # the colour of the points says which mode a printed line is of
+        points = {"marker": "s", "markersize": 3, "markerfacecolor": colour, "markeredgecolor": colour}
+        published(axes, states, at["published_6"], "printed (6)" if first else None, **points)
+        published(axes, states, at["published_14"], "printed (14)" if first else None, dashes=(1, 1.5), **points)
 
 
 def _integral(axes, data: xr.Dataset) -> None:
