@@ -5,7 +5,8 @@
     V at a fixed time tends to a number above 0 as τ → 0, with an error of order τ; V at late times to 0 at every τ
 
 The temperature β = η/b stays while τ changes: τ = rη has batches of rb, or 1/r substeps where r < 1. A second ensemble
-starts from small weights, and is looked at while the first mode is learned and at the end.
+starts from small weights, and is looked at while the first mode is learned and at the end. The paper's own step is
+10⁻⁴ (App. H.3), finer than any here: what changes from there on is the linear map's to say.
 """
 
 import math

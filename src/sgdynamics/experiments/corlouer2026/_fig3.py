@@ -176,8 +176,8 @@ def _same_clock(config: Fig3Config, scale_words: str, scale: dict[str, Track]) -
     ]  # fmt: skip
     return claims + [
         Claim.equality(
-            f"{scale_words}/{name} over gradient descent", source("Sec. 3"),
-            f"{words}: over gradient descent's, within {CLOSE:.0%}, as much as noise may matter",
+            f"{scale_words}/{name} over gradient descent", source("text after Prop. 3.4, which has SGD slower; ours"),
+            f"{words}: over gradient descent's, slower by no more than {CLOSE:.0%}",
             **evidence(ratio(times, flow)), expected=1.0, resolution=SEEN, tolerance=CLOSE,
         )
         for name, times in (("SGD", sgd), ("SDE", sde))
