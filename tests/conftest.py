@@ -1,6 +1,7 @@
 """A strict session: 64-bit floats on, no silent rank or dtype promotion."""
 
 import os
+import pathlib
 
 # LAPACK's threads and XLA's would wait for each other: ten times slower where cores are few
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -8,7 +9,21 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+MOST_MAPPINGS = 30_000
+"""Half of what Linux allows a process: every program compiled takes several memory mappings, and keeps them."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_do_not_pile_up():
+    """After a file of tests, compiled programs are dropped where they are too many for the process to go on."""
+    yield
+    mappings = pathlib.Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()
