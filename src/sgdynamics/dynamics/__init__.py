@@ -4,6 +4,7 @@ from sgdynamics.dynamics._brownian import StepBrownianPath as StepBrownianPath
 from sgdynamics.dynamics._brownian import increment as increment
 from sgdynamics.dynamics._descent import SGD as SGD
 from sgdynamics.dynamics._descent import Descent as Descent
+from sgdynamics.dynamics._gradient_flow import gradient_flow as gradient_flow
 from sgdynamics.dynamics._interface import AbstractDynamics as AbstractDynamics
 from sgdynamics.dynamics._interface import State as State
 from sgdynamics.dynamics._interface import at_step as at_step
