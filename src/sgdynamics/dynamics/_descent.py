@@ -10,6 +10,7 @@ decay. At β = 0 the first line is Gross, Raulf and Räth, Eq. (2.11).
 from collections.abc import Callable
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -18,6 +19,9 @@ from sgdynamics._types import PRNGKey, RealScalar, Scalar, Step, Vector
 from sgdynamics.dynamics import _interface
 from sgdynamics.dynamics._interface import AbstractDynamics, Hyperparameter, State, at_step
 from sgdynamics.samplers import AbstractSampler, as_sampler
+
+# no step has this number: what a transformation draws is independent of the minibatches
+TRANSFORMATION = 2**32 - 1
 
 
 class SGD(AbstractDynamics):
@@ -75,6 +79,9 @@ class SGD(AbstractDynamics):
 class Descent(AbstractDynamics):
     """Descent by any `optax.GradientTransformation` on minibatch gradients. It has no learning rate of its own:
     time is counted in steps, and the velocity is θ_{k+1} − θ_k.
+
+    A transformation that takes extra arguments (`optax.GradientTransformationExtraArgs`) is given `key`, another one
+    for every replica and step.
     """
 
     takes_velocity: ClassVar[bool] = False
@@ -99,7 +106,9 @@ class Descent(AbstractDynamics):
         sampler_memory, optimiser = state.memory
         batch, sampler_memory = self.sampler.draw(self.problem.data, sampler_memory, step, key)
         gradient = self.problem.gradient(state.position, batch)
-        update, optimiser = self.transformation.update(gradient, optimiser, state.position)
+        transformation = optax.with_extra_args_support(self.transformation)
+        own = jax.random.fold_in(jax.random.fold_in(key, jnp.uint32(TRANSFORMATION)), step)
+        update, optimiser = transformation.update(gradient, optimiser, state.position, key=own)
         return State(optax.apply_updates(state.position, update), update, (sampler_memory, optimiser))
 
     def time_step(self, step: Step) -> Scalar:
