@@ -11,3 +11,4 @@ from sgdynamics.theory import harmonic as harmonic
 from sgdynamics.theory import ou as ou
 from sgdynamics.theory import recursion as recursion
 from sgdynamics.theory import regression as regression
+from sgdynamics.theory import two_layer as two_layer
