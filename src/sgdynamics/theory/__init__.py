@@ -5,6 +5,7 @@ nonlinear), and the formulas of the papers above them. Everything is in 64-bit f
 scalars, and is differentiable in both modes.
 """
 
+from sgdynamics.theory import bayesian as bayesian
 from sgdynamics.theory import deep_linear as deep_linear
 from sgdynamics.theory import fokker_planck as fokker_planck
 from sgdynamics.theory import harmonic as harmonic
