@@ -4,8 +4,19 @@ first = W₁ [hidden, inputs], second = W₂ [outputs, hidden], w = W₂ W₁, r
 Parameters are flattened layer by layer, row by row; time is learning_rate × step.
 """
 
+from sgdynamics.theory.two_layer._arguments import equilibrium_variance as equilibrium_variance
+from sgdynamics.theory.two_layer._balance import balance as balance
+from sgdynamics.theory.two_layer._balance import balance_drift as balance_drift
+from sgdynamics.theory.two_layer._balance import balance_time as balance_time
+from sgdynamics.theory.two_layer._balance import balanced_minimum as balanced_minimum
+from sgdynamics.theory.two_layer._balance import white_balance_drift as white_balance_drift
 from sgdynamics.theory.two_layer._bases import directions as directions
 from sgdynamics.theory.two_layer._bases import singular_values as singular_values
+from sgdynamics.theory.two_layer._flatness import local_exponent as local_exponent
+from sgdynamics.theory.two_layer._flatness import loss_along as loss_along
+from sgdynamics.theory.two_layer._flatness import loss_along_mode as loss_along_mode
+from sgdynamics.theory.two_layer._flatness import loss_along_second as loss_along_second
+from sgdynamics.theory.two_layer._flatness import loss_from_variance as loss_from_variance
 from sgdynamics.theory.two_layer._fluctuations import Spectrum as Spectrum
 from sgdynamics.theory.two_layer._fluctuations import fluctuations as fluctuations
 from sgdynamics.theory.two_layer._fluctuations import reduced as reduced
@@ -18,3 +29,5 @@ from sgdynamics.theory.two_layer._linear_response import linear_response_recursi
 from sgdynamics.theory.two_layer._noise import hessian as hessian
 from sgdynamics.theory.two_layer._noise import noise_covariance as noise_covariance
 from sgdynamics.theory.two_layer._noise import residual_variance as residual_variance
+from sgdynamics.theory.two_layer._relaxation import mode_autocovariance as mode_autocovariance
+from sgdynamics.theory.two_layer._relaxation import mode_variance as mode_variance
