@@ -170,9 +170,9 @@ def _position(h: Modes, C: Pairs, learning_rate: Scalar, momentum: Scalar) -> Pa
 
 
 def _crossed(h: Modes, momentum: Scalar) -> Pairs:
-    """(h_i − β h_j)/(1 − β²)."""
+    """(h_i − β h_j)/(1 − β²), exact for equal modes and without momentum."""
     difference = h[:, None] - h[None, :]
-    return difference / (1 - momentum**2) + jnp.broadcast_to(h[None, :] / (1 + momentum), difference.shape)
+    return momentum / (1 - momentum**2) * difference + h[:, None] / (1 + momentum)
 
 
 @jax.jit
@@ -220,9 +220,11 @@ def _decay(α: Modes, momentum: Scalar) -> Modes:
     β = momentum
     trace = 1 + β - α
     discriminant = (1 - β - α) ** 2 - 4 * α * β  # of the roots; never negative by rounding at β = 0
-    real = discriminant > 0
-    root = jnp.sqrt(jnp.where(real, discriminant, 1))
+    real = discriminant >= 0
+    root = jnp.where(discriminant > 0, jnp.sqrt(jnp.where(discriminant > 0, discriminant, 1)), 0)
     product = jnp.where(trace > 0, α, 2 * (1 + β) - α)
     distance = 2 * product / (2 - jnp.abs(trace) + root)
-    oscillating = jnp.log(jnp.where(real | (β <= 0), 1, β)) / 2
-    return jnp.where(real, -jnp.log1p(-jnp.where(real, distance, 0)), -oscillating)
+    oscillating = jnp.log(jnp.where(real, 1, β)) / 2
+    at_once = real & (distance >= 1)  # the one mode without momentum that one step takes to its minimum
+    overdamped = jnp.log1p(-jnp.where(real & ~at_once, distance, 0))
+    return jnp.where(at_once, jnp.inf, -jnp.where(real, overdamped, oscillating))

@@ -70,7 +70,8 @@ def powers(E: Small, exponents: Int[Array, "*steps"]) -> Float[Array, "*steps mo
 
     def bit(carry, i):
         power, square = carry
-        power = jnp.where((n >> i) & 1, power + square + power @ _under(square, power.ndim), power)
+        times = jnp.expand_dims(square, tuple(range(exponents.ndim)))
+        power = jnp.where((n >> i) & 1, power + times + power @ times, power)
         return (power, 2 * square + square @ square), None
 
     start = jnp.zeros(exponents.shape + E.shape)
@@ -108,7 +109,3 @@ def each(f, steps: Int[Array, "*steps"] | Float[Array, "*steps"], *rest):
     flat = [leaf.reshape((-1, *leaf.shape[steps.ndim :])) for leaf in rest]
     out = jax.lax.map(lambda entry: f(*entry), (steps.reshape(-1), *flat))
     return out.reshape(steps.shape + out.shape[1:])
-
-
-def _under(x: Array, rank: int) -> Array:
-    return jnp.expand_dims(x, tuple(range(rank - x.ndim)))
