@@ -22,6 +22,9 @@ Without noise the minimum is the product alone; zero-balanced layers, 𝓑 = 0, 
 the paper's has no 1/σ_x².
 """
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
@@ -70,7 +73,16 @@ def balance_drift(
     known_form(form, BALANCE_FORMS)
     W1, W2 = layers(first, second)
     x, e, _ = data(W1, W2, x, y)
-    P, c = len(x), sampling_factor(len(x), batch_size, replacement)
+    right, left = _second_moments(x, e, sampling_factor(len(x), batch_size, replacement), form)
+    return positive("learning_rate", learning_rate) * (W1 @ right @ W1.T - W2.T @ left @ W2)
+
+
+@partial(jax.jit, static_argnames="form")
+def _second_moments(
+    x: Float[Array, "samples inputs"], e: Float[Array, "samples outputs"], c: Scalar, form: str
+) -> tuple[Float[Array, "inputs inputs"], Float[Array, "outputs outputs"]]:
+    """E[GᵀG] and E[GGᵀ]; without the mean of G where the form is not "sgd"."""
+    P = len(x)
     pull = e.T @ x / P
     if form == "wick":
         right = jnp.mean(jnp.sum(e**2, axis=1)) * x.T @ x / P + pull.T @ pull
@@ -80,8 +92,7 @@ def balance_drift(
         right = (jnp.sum(e**2, axis=1)[:, None] * x).T @ x / P - pull.T @ pull
         left = (jnp.sum(x**2, axis=1)[:, None] * e).T @ e / P - pull @ pull.T
         mean = 1.0 if form == "sgd" else 0.0
-    right, left = c * right + mean * pull.T @ pull, c * left + mean * pull @ pull.T
-    return positive("learning_rate", learning_rate) * (W1 @ right @ W1.T - W2.T @ left @ W2)
+    return c * right + mean * pull.T @ pull, c * left + mean * pull @ pull.T
 
 
 def white_balance_drift(

@@ -14,6 +14,7 @@ W₁. Parameters are flattened layer by layer, row by row, and so are z = (z₁,
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
@@ -52,7 +53,11 @@ def directions(
     Singular vectors are fixed up to a sign, and where singular values are equal one choice of many: derivatives exist
     where they differ and where hidden ≤ inputs and outputs ≤ hidden.
     """
-    frame = singular_bases(*layers(first, second)).frame
+    return _columns(singular_bases(*layers(first, second)).frame)
+
+
+@jax.jit
+def _columns(frame: Frame) -> Float[Array, "parameters reduced"]:
     inputs = frame.before.shape[1]
     one = jnp.kron(frame.V, jnp.eye(inputs))
     two = jnp.kron(frame.U, frame.A)
@@ -64,6 +69,7 @@ def directions(
     )
 
 
+@jax.jit
 def singular_bases(W1: First, W2: Second) -> Singular:
     """The singular value decompositions of both layers, with U and A completed to square matrices."""
     U, S2, Vt = jnp.linalg.svd(W2, full_matrices=W2.shape[0] > W2.shape[1])
@@ -88,6 +94,7 @@ def identity_frame(W1: First, W2: Second) -> Frame:
     return Frame(jnp.eye(outputs), jnp.eye(hidden), jnp.eye(hidden), W1, W2)
 
 
+@jax.jit
 def jacobian(frame: Frame) -> Float[Array, "entries reduced"]:
     """∂(Uᵀ w)/∂z, [outputs·inputs, reduced], all flattened row by row."""
     inputs = frame.before.shape[1]

@@ -16,6 +16,7 @@ With the variance M₂₂ = κ D₁/(D₁ + D₂), κ = η σ_e²/2S, of that di
 paper's ψ, of M₂₂ ∝ F^{−ψ} with F = δL^{−½}, is 2 over the exponent, so 2 at most, where D₁ ≪ D₂.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
@@ -44,7 +45,11 @@ def loss_along(
     x, e, _ = data(W1, W2, x, y)
     d = _checks.shaped("direction", _checks.float64("direction", direction), (W1.size + W2.size,))
     d1, d2 = d[: W1.size].reshape(W1.shape), d[W1.size :].reshape(W2.shape)
-    a = _checks.float64("amplitude", amplitude)
+    return _polynomial(x, e, W1, W2, d1, d2, _checks.float64("amplitude", amplitude))
+
+
+@jax.jit
+def _polynomial(x: Array, e: Array, W1: Array, W2: Array, d1: Array, d2: Array, a: Array) -> Array:
     linear, square = (x @ (W2 @ d1 + d2 @ W1).T, x @ (d2 @ d1).T)
     # δL = E[|δ|²/2 − e·δ], δ = a · linear + a² · square: a polynomial of degree 4 in a
     one = -jnp.sum(e * linear)

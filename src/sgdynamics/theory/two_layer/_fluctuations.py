@@ -38,7 +38,14 @@ from sgdynamics.theory.two_layer._arguments import (
 from sgdynamics.theory.two_layer._arguments import (
     form as known_form,
 )
-from sgdynamics.theory.two_layer._bases import identity_frame, jacobian, padded, singular_bases, singular_values
+from sgdynamics.theory.two_layer._bases import (
+    Singular,
+    identity_frame,
+    jacobian,
+    padded,
+    singular_bases,
+    singular_values,
+)
 
 VARIANCE_FORMS = ("exact", "published")
 
@@ -104,16 +111,23 @@ def stationary_covariance(
     """
     κ = equilibrium_variance(learning_rate, batch_size, residual_variance)
     bases = singular_bases(*layers(first, second))
+    outputs, (hidden, inputs) = bases.frame.after.shape[0], bases.frame.before.shape
+    return κ * _projector(bases, _sums(bases.first, bases.second, outputs, unseen=inputs > hidden))
+
+
+@jax.jit
+def _projector(bases: Singular, total: Float[Array, "outputs modes"]) -> Float[Array, "reduced reduced"]:
+    """Γ⁺Γ, block by block."""
+    S1, S2, B = bases.first, bases.second, bases.B
     (outputs, kept), (hidden, inputs) = bases.frame.after.shape, bases.frame.before.shape
-    total = _sums(bases.first, bases.second, outputs, unseen=inputs > hidden)
     eye = jnp.eye(kept)
-    within = jnp.einsum("ik,lk,jk->lij", bases.B, bases.first[None, :] ** 2 / total[:kept], bases.B)
+    within = jnp.einsum("ik,lk,jk->lij", B, S1[None, :] ** 2 / total[:kept], B)
     M11 = jnp.einsum("lij,lm->limj", jnp.eye(inputs)[None] - within, eye).reshape(kept * inputs, -1)
-    lever = bases.second[:, None] * bases.first[None, :] / total[:kept]
-    M12 = jnp.einsum("ik,lk,lm->limk", bases.B, lever, jnp.eye(kept, outputs))
-    M12 = jnp.pad(M12, ((0, 0), (0, 0), (0, 0), (0, hidden - len(bases.first)))).reshape(kept * inputs, -1)
-    M22 = jnp.diag(_shares(bases.first, total, hidden).reshape(-1))
-    return κ * jnp.block([[M11, M12], [M12.T, M22]])
+    lever = S2[:, None] * S1[None, :] / total[:kept]
+    M12 = jnp.einsum("ik,lk,lm->limk", B, lever, jnp.eye(kept, outputs))
+    M12 = jnp.pad(M12, ((0, 0), (0, 0), (0, 0), (0, hidden - len(S1)))).reshape(kept * inputs, -1)
+    M22 = jnp.diag(_shares(S1, total, hidden).reshape(-1))
+    return jnp.block([[M11, M12], [M12.T, M22]])
 
 
 def second_layer_variances(

@@ -11,6 +11,7 @@ Cov(e xᵀ) over the samples is exact; for Gaussian data of zero mean and many s
 which holds at any weights. The paper writes it for x and y apart and takes ⟨y_i y_k⟩ = ⟨y²⟩ δ_ik.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
@@ -79,6 +80,7 @@ def residual_variance(
     return (1 - (inputs if form == "average" else 1) / P) * jnp.mean(samples.targets**2)
 
 
+@jax.jit
 def frame_hessian(frame: Frame, samples: Data) -> Float[Array, "reduced reduced"]:
     """The Hessian in the coordinates of a frame."""
     x, e = samples.x, samples.residuals
@@ -95,8 +97,11 @@ def frame_hessian(frame: Frame, samples: Data) -> Float[Array, "reduced reduced"
 def frame_noise(frame: Frame, samples: Data, form: str) -> Float[Array, "reduced reduced"]:
     """The covariance of one example's gradient in the coordinates of a frame."""
     known_form(form, NOISE_FORMS)
-    if form == "wick":
-        return _wick(frame, samples)
+    return _wick(frame, samples) if form == "wick" else _exact(frame, samples)
+
+
+@jax.jit
+def _exact(frame: Frame, samples: Data) -> Float[Array, "reduced reduced"]:
     x, e = samples.x, samples.residuals @ frame.U
     one = (e @ frame.after)[:, :, None] * x[:, None, :]
     two = e[:, :, None] * (x @ frame.before.T)[:, None, :]
@@ -105,12 +110,14 @@ def frame_noise(frame: Frame, samples: Data, form: str) -> Float[Array, "reduced
     return deviations.T @ deviations / len(x)
 
 
+@jax.jit
 def frame_gradient(frame: Frame, samples: Data) -> Float[Array, " reduced"]:
     """The gradient of the loss in the coordinates of a frame."""
     pull = (samples.residuals @ frame.U).T @ samples.x / len(samples.x)
     return -jnp.concatenate([(frame.after.T @ pull).reshape(-1), (pull @ frame.before.T).reshape(-1)])
 
 
+@jax.jit
 def _wick(frame: Frame, samples: Data) -> Float[Array, "reduced reduced"]:
     x, e = samples.x, samples.residuals @ frame.U
     P = len(x)
