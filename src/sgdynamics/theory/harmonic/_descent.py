@@ -82,11 +82,11 @@ class HarmonicDescent(eqx.Module):
 
     def velocity_covariance(self) -> Float[Array, "modes modes"]:
         """E[v vᵀ], [modes, modes]."""
-        return _blocks(self.curvature, self.noise, self.learning_rate, self.momentum)[1, 1]
+        return _velocity(self.curvature, self.noise, self.learning_rate, self.momentum)
 
     def phase_covariance(self) -> Float[Array, "phase phase"]:
         """The covariance of (δ, v), [2 modes, 2 modes]."""
-        return joined(_blocks(self.curvature, self.noise, self.learning_rate, self.momentum))
+        return _phase(self.curvature, self.noise, self.learning_rate, self.momentum)
 
     def circulation(self) -> Float[Array, "modes modes"]:
         """−(R_1 − R_1ᵀ)/(2 learning_rate), R_1 the autocovariance after one step: antisymmetric, per unit of t.
@@ -176,11 +176,21 @@ def _crossed(h: Modes, momentum: Scalar) -> Pairs:
 
 
 @jax.jit
+def _velocity(h: Modes, C: Pairs, learning_rate: Scalar, momentum: Scalar) -> Pairs:
+    M = _position(h, C, learning_rate, momentum)
+    return M * (h[:, None] + h[None, :]) / (learning_rate * (1 + momentum))
+
+
+@jax.jit
+def _phase(h: Modes, C: Pairs, learning_rate: Scalar, momentum: Scalar) -> Float[Array, "phase phase"]:
+    return joined(_blocks(h, C, learning_rate, momentum))
+
+
 def _blocks(h: Modes, C: Pairs, learning_rate: Scalar, momentum: Scalar) -> Blocks:
     """The stationary covariance of (δ, v)."""
     M = _position(h, C, learning_rate, momentum)
     cross = M * _crossed(h, momentum)
-    velocity = M * (h[:, None] + h[None, :]) / (learning_rate * (1 + momentum))
+    velocity = _velocity(h, C, learning_rate, momentum)
     return jnp.stack([jnp.stack([M, cross]), jnp.stack([cross.T, velocity])])
 
 
