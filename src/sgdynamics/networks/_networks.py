@@ -5,6 +5,7 @@ Any Equinox module of that kind can be used in a `Problem`; these are the ones t
     Linear         f(x) = W x
     DeepLinear     f(x) = W_L … W_2 W_1 x                            (`_deep_linear`)
     MLP            f(x) = W_L φ(… φ(W_1 x + b_1) …) + b_L
+    ConvNet        strided convolutions, residual blocks if told     (`_convolutional`)
 """
 
 from collections.abc import Callable, Sequence
