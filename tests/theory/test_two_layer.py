@@ -10,7 +10,8 @@ from sgdynamics.theory import ou, two_layer
 
 SETTING = {"learning_rate": 0.1, "batch_size": 10, "residual_variance": 0.7}
 κ = 0.1 * 0.7 / 20
-SIZES = [(5, 4, 3), (3, 5, 2), (2, 3, 4)]  # inputs, hidden, outputs
+SIZES = [(4, 3, 2), (2, 3, 4)]  # inputs, hidden, outputs
+MORE_SIZES = [*SIZES, (3, 5, 2)]
 
 
 def weights(inputs, hidden, outputs, seed=0):
@@ -73,26 +74,26 @@ def test_drift_and_noise_for_white_inputs(sizes):
 
 def test_the_paper_s_matrix():
     """(3.27), stacked in columns as printed, from z₁ = Vᵀ δW₁ and z₂ = Uᵀ δW₂ A."""
-    W1, W2 = weights(5, 4, 3)
+    W1, W2 = weights(4, 3, 2)
     Γ = np.asarray(two_layer.reduced(W1, W2, input_variance=1.0, **SETTING).drift)
     U, S2, _ = np.linalg.svd(W2, full_matrices=False)
     _, S1, Bt = np.linalg.svd(W1, full_matrices=False)
     B = Bt.T
     printed = np.block(
         [
-            [np.kron(np.eye(5), np.diag(S2**2)), np.kron(B * S1, (U * S2).T)],
-            [np.kron((B * S1).T, U * S2), np.kron(np.diag(S1**2), np.eye(3))],
+            [np.kron(np.eye(4), np.diag(S2**2)), np.kron(B * S1, (U * S2).T)],
+            [np.kron((B * S1).T, U * S2), np.kron(np.diag(S1**2), np.eye(2))],
         ]
     )
-    index = np.concatenate([np.arange(15).reshape(3, 5).T.reshape(-1), 15 + np.arange(12).reshape(3, 4).T.reshape(-1)])
-    turned = np.block([[np.eye(15), np.zeros((15, 12))], [np.zeros((12, 15)), np.kron(np.eye(4), U)]])
+    index = np.concatenate([np.arange(8).reshape(2, 4).T.reshape(-1), 8 + np.arange(6).reshape(2, 3).T.reshape(-1)])
+    turned = np.block([[np.eye(8), np.zeros((8, 6))], [np.zeros((6, 8)), np.kron(np.eye(3), U)]])
     np.testing.assert_allclose(np.sort(np.linalg.eigvalsh(Γ)), np.sort(np.linalg.eigvalsh(printed)), atol=1e-12)
     ours, theirs = Γ[np.ix_(index, index)], turned.T @ printed @ turned
     # singular vectors are fixed up to a sign
     np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-12)
 
 
-@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("sizes", MORE_SIZES)
 def test_the_stationary_covariance_is_that_of_the_pseudo_inverse(sizes):
     W1, W2 = weights(*sizes)
     law = two_layer.reduced(W1, W2, input_variance=0.3, **SETTING)
@@ -108,13 +109,13 @@ def test_the_stationary_covariance_is_that_of_the_pseudo_inverse(sizes):
 
 
 def test_the_law_of_all_parameters_has_that_covariance():
-    W1, W2 = weights(5, 4, 1)
+    W1, W2 = weights(3, 2, 1)
     Q = np.asarray(two_layer.directions(W1, W2))
     M = two_layer.fluctuations(W1, W2, input_variance=0.3, **SETTING).stationary_covariance()
     np.testing.assert_allclose(M, Q @ two_layer.stationary_covariance(W1, W2, **SETTING) @ Q.T, atol=1e-10 * κ)
 
 
-@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("sizes", MORE_SIZES)
 def test_the_spectrum_and_its_multiplicities(sizes):
     W1, W2 = weights(*sizes)
     law = two_layer.fluctuations(W1, W2, input_variance=1.0, **SETTING)
@@ -127,16 +128,14 @@ def test_the_spectrum_and_its_multiplicities(sizes):
 
 
 def test_the_size_of_the_paper():
-    """Inputs 30, hidden 20, output 1: M₂₂ through 620 parameters; (3.36) is rejected, on and off the balanced set."""
+    """Inputs 30, hidden 20, output 1: M₂₂ by the pseudo-inverse; (3.36) is rejected."""
     W1, W2 = weights(30, 20, 1)
-    law = two_layer.fluctuations(W1, W2, input_variance=1 / 30, **SETTING)
+    law = two_layer.reduced(W1, W2, input_variance=1 / 30, **SETTING)
     M = np.linalg.pinv(law.drift, rcond=1e-12, hermitian=True) @ law.noise / 2
-    A = np.linalg.svd(W1)[0]
-    measured = np.diag(A.T @ M[600:, 600:] @ A)
     variances = two_layer.second_layer_variances(W1, W2, **SETTING)[0]
-    np.testing.assert_allclose(measured, variances, atol=1e-10 * κ)
+    np.testing.assert_allclose(M[30:, 30:], np.diag(variances), atol=1e-10 * κ)
     published = two_layer.second_layer_variances(W1, W2, form="published", **SETTING)[0]
-    assert np.median(published / measured) > 1.2
+    assert np.median(published / variances) > 1.2
     s = two_layer.spectrum(W1, W2)
     assert (s.coupled.shape, s.first_only.shape, s.first_multiplicity, s.zeros) == ((1, 20), (1,), 10, 590)
 
@@ -209,17 +208,17 @@ def test_the_recursion_of_linear_response():
 
 
 def test_the_residual_variance_of_pure_noise():
-    """Over 400 data sets, at their minima: 1 − inputs/P, and not the paper's 1 − 1/P."""
+    """Over 100 data sets, at their minima: 1 − inputs/P, and not the paper's 1 − 1/P."""
     rng = np.random.default_rng(7)
     values = []
-    for _ in range(400):
+    for _ in range(100):
         x, y = rng.normal(size=(24, 6)), rng.normal(size=24)
         w = np.linalg.lstsq(x, y, rcond=None)[0]
         values.append([two_layer.residual_variance(w[None], np.ones((1, 1)), x, y, form=f)
                        for f in ("exact", "average", "published")])  # fmt: skip
     exact, average, published = np.array(values).T
-    error = np.std(exact) / 20
-    assert abs(np.mean(exact) - np.mean(average)) < 5 * error
+    error = np.std(exact - published) / 10
+    assert abs(np.mean(exact) - np.mean(average)) < 5 * np.std(exact - average) / 10
     assert abs(np.mean(exact) - np.mean(published)) > 10 * error
 
 
