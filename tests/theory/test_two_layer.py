@@ -195,6 +195,17 @@ def test_the_stationary_law_of_linear_response():
     np.testing.assert_allclose(Q @ M @ Q.T, expected, atol=1e-8 * np.max(expected))
 
 
+def test_with_wick_s_noise_the_covariance_does_not_depend_on_the_inputs():
+    """Inputs far from white, one output; the exact noise of 40 samples is another one."""
+    W1, W2, x, y = data_at_minimum(3, 2, 1)
+    σe2 = two_layer.residual_variance(W1, W2, x, y)
+    expected = two_layer.stationary_covariance(W1, W2, learning_rate=0.01, batch_size=4, residual_variance=σe2)
+    law = two_layer.linear_response(W1, W2, x, y, learning_rate=0.01, batch_size=4, noise="wick")
+    np.testing.assert_allclose(np.linalg.pinv(law.drift, rcond=1e-12) @ law.noise / 2, expected, atol=1e-12)
+    H, C = law.drift, two_layer.linear_response(W1, W2, x, y, learning_rate=0.01, batch_size=4).noise
+    assert np.max(np.abs(H @ expected + expected @ H - C)) > 0.1 * np.max(np.abs(C))
+
+
 def test_the_recursion_of_linear_response():
     W1, W2, x, y = data_at_minimum(3, 2, 1)
     arguments = {"learning_rate": 0.01, "batch_size": 4, "replacement": False}

@@ -6,7 +6,9 @@ Wick's theorem, the Hessian of the loss and the covariance of the minibatch grad
     H = σ_x² JᵀJ  (3.22),      C = (σ_x² σ_e² / S) JᵀJ  (3.21),
     dθ = −H (θ − θ*) dt + √(η C) dW,      stationary covariance  (η σ_e²/2S) × projector on the range of Jᵀ  (3.30):
 
-the isotropic law of one layer on the directions that move w, and nothing elsewhere. In the singular bases
+the isotropic law of one layer on the directions that move w, and nothing elsewhere. Under Wick's theorem alone
+C = (σ_e²/S) H for inputs of any covariance and white residuals, so that M does not need white inputs, only the rates
+do; with the samples' exact noise it holds for many of them only (`_linear_response`). In the singular bases
 (`_bases`), Γ = Γᵀ = drift/σ_x² = noise/σ_R², σ_R² = η σ_x² σ_e²/S, is
 
     Γ = [[D₂ ⊗ 1, S₂ ⊗ B S₁ᵀ], [transpose, 1 ⊗ D₁]]      (3.27; the paper stacks columns, we rows, and z₂ has Uᵀ)
