@@ -17,7 +17,7 @@ SOURCE = pathlib.Path(sgdynamics.__file__).parent
 FACADE = ""
 
 FLOORS = {
-    0: {"_linalg", "_random", "_types", "_checks"},
+    0: {"_linalg", "_minimise", "_random", "_types", "_checks"},
     1: {"theory", "data", "networks", "samplers"},
     2: {"_problem"},
     3: {"noise"},

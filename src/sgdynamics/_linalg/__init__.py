@@ -4,6 +4,8 @@ Everything here is a function of arrays in any floating-point type, differentiab
 and checked: an equation without a solution is an error, never a NaN.
 """
 
+from sgdynamics._linalg._leading import LeadingEigenpairs as LeadingEigenpairs
+from sgdynamics._linalg._leading import leading_eigenpairs as leading_eigenpairs
 from sgdynamics._linalg._least_squares import least_squares as least_squares
 from sgdynamics._linalg._lyapunov import discrete_lyapunov as discrete_lyapunov
 from sgdynamics._linalg._lyapunov import lyapunov as lyapunov

@@ -34,6 +34,8 @@ from sgdynamics.samplers import AbstractSampler, FullBatch, as_sampler
 
 Sources: TypeAlias = PyTree[Float[Array, "..."]]
 
+CHUNK = 128  # directions, or examples, that are worked on at once
+
 
 class AbstractNoise(eqx.Module):
     """Gradient noise at θ: `apply(θ, z)` has covariance `covariance(θ)` for z of independent normal numbers."""
@@ -51,6 +53,14 @@ class AbstractNoise(eqx.Module):
         flat = [leaf.reshape(-1, θ.shape[0]) for leaf in jax.tree.leaves(self._columns(θ))]
         B = jnp.concatenate(flat).T
         return B @ B.T
+
+    def covariance_along(self, θ: Vector, directions: Float[Array, "parameters modes"]) -> Float[Array, "modes modes"]:
+        """Dᵀ C(θ) D for the columns D of `directions`, from Dᵀ B: C itself is never built."""
+        zero = jax.tree.map(lambda s: jnp.zeros(s.shape, θ.dtype), self.sources())
+        pull_back = jax.vjp(lambda z: self.apply(θ, z), zero)[1]
+        flat = lambda z: jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(z)])
+        rows = jax.lax.map(lambda v: flat(pull_back(v)[0]), directions.T, batch_size=CHUNK)
+        return rows @ rows.T
 
     def _columns(self, θ: Vector) -> PyTree:
         zero = jax.tree.map(lambda s: jnp.zeros(s.shape, θ.dtype), self.sources())
@@ -100,6 +110,11 @@ class FiniteSample(AbstractGradientNoise):
 
     def descend(self, θ: Vector, time: Scalar, scale: Scalar, z: Float[Array, " samples"]) -> Vector:
         return self.problem.weighted_gradient(θ, scale * self._weights(z) - time / z.shape[0])
+
+    def covariance(self, θ: Vector) -> Matrix:
+        g = self.problem.example_gradients(θ)
+        δ = g - g.mean(axis=0, keepdims=True)
+        return self.factor / g.shape[0] * (δ.T @ δ)
 
     def _weights(self, z: Float[Array, " samples"]) -> Float[Array, " samples"]:
         """a_μ with B z = Σ_μ a_μ g_μ."""

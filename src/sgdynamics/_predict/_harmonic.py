@@ -1,0 +1,170 @@
+"""The law of any network at its minimum: harmonic loss, frozen noise (Gross et al., App. A).
+
+At a minimum θ* of L + ½λ|θ|², with δ = θ − θ*, K = ∇²L(θ*) + λ and C the covariance of the minibatch gradient at θ*,
+
+    SGD         v ← β v − K δ − ξ,   δ ← δ + η v,   cov ξ = C       (`theory.harmonic.HarmonicDescent`)
+    Langevin    dδ = −(K + [order 2] ½η K²) δ dt + √(η C) dW        (`theory.harmonic.HarmonicLangevin`)
+
+solved mode by mode in the eigenbasis of K. What is left out, the change of C and of ∇²L along the fluctuations, is of
+relative order η. Paper's App. A replaces ∇²L by the Gauss-Newton matrix ΦᵀΦ/P; the two differ by Σ_μ r_μ ∇²f_μ / P,
+which does not vanish at a minimum of a non-linear network; here it is kept.
+
+Directions with |h| ≤ cut · h_max count as flat: nothing moves along them, and noise along them is an error, because θ
+would diffuse without end. The block of a leading subspace is exact, since modes i, j of M need h_i, h_j and C_ij only.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sgdynamics import _checks
+from sgdynamics._linalg import leading_eigenpairs
+from sgdynamics._predict._prediction import DENSE_LIMIT, Modes, Prediction
+from sgdynamics._predict._settings import constant, no_epochs
+from sgdynamics._problem import Problem
+from sgdynamics._types import Scalar, Vector
+from sgdynamics.dynamics import SGD, Langevin
+from sgdynamics.ensemble import fingerprint
+from sgdynamics.noise import AbstractNoise, minibatch
+from sgdynamics.theory.harmonic import HarmonicDescent, HarmonicLangevin
+
+CUT = 1e-9  # curvatures below this share of the largest are flat directions
+LEADING = 100  # modes of a network above DENSE_LIMIT, unless told
+GRADIENT = 1e-4  # of √(2 h_max L) + h_max |θ|
+SHIFT = 0.1  # standard deviations that the minimum may be off
+DISTANCE = 1e-6  # or this share of |θ|
+RESIDUAL = 1e-6  # of h_max
+STRAY = 1e-8  # the share of the noise that flat directions may have, from rounding
+
+MINIMUM = "Use problem.minimum(weight_decay, start=at), dynamics.gradient_flow, or an optimiser of your own."
+
+
+def harmonic(dynamics: SGD | Langevin, at: Any, modes: int | None) -> Prediction:
+    """The law at the minimum `at` (None: the one that `problem.minimum` finds), in the leading `modes`."""
+    name = fingerprint(dynamics)
+    dynamics = _in_64_bits(dynamics)
+    problem, λ = dynamics.problem, constant(dynamics, "weight_decay")
+    θ = problem.minimum(λ) if at is None else _checks.finite("at", _checks.float64("at", at))
+    θ = _checks.shaped("at", θ, problem.parameters.shape, "It is a flat parameter vector: see problem.parameters.")
+    noise = minibatch(problem, dynamics.sampler) if isinstance(dynamics, SGD) else dynamics.noise
+    found, gradient = _modes(problem, θ, λ, _count(θ.shape[0], modes))
+    C = _noise_in(found, noise, θ)
+    law, η, time = _law(dynamics, found.curvatures, C)
+    M = law.stationary_covariance()
+    _check_is_minimum(found, gradient, M, θ)
+    phase = law.phase_covariance() if _has_momentum(dynamics) else None
+    kept, total = found.curvatures.shape[0], θ.shape[0]
+    where = "" if kept == total else f", leading {kept} of {total} modes"
+    form = f"frozen: {time}, noise of the minimum{where}"
+    return Prediction(θ, law, law.slowest_rate(), η, found, M, phase, form, name)
+
+
+def _law(
+    dynamics: SGD | Langevin, h: Float[Array, " modes"], C: Float[Array, "modes modes"]
+) -> tuple[HarmonicDescent | HarmonicLangevin, Scalar, str]:
+    η = constant(dynamics, "learning_rate")
+    if isinstance(dynamics, SGD):
+        no_epochs(dynamics)
+        return HarmonicDescent(h, C, learning_rate=η, momentum=constant(dynamics, "momentum")), η, "discrete time"
+    rates = h if dynamics.order == 1 else h + η / 2 * h**2
+    return HarmonicLangevin(rates, η * C), η, "continuous time"
+
+
+def _count(parameters: int, modes: int | None) -> int:
+    if modes is not None:
+        modes = _checks.count("modes", modes)
+        return _checks.require("modes", modes, modes <= parameters, allowed=f"at most {parameters}, the parameters")
+    return parameters if parameters <= DENSE_LIMIT else LEADING
+
+
+# --- the minimum and its modes ------------------------------------------------------------------------------
+
+
+def _modes(problem: Problem, θ: Vector, λ: Scalar, count: int) -> tuple[Modes, Vector]:
+    """The `count` leading modes of ∇²L + λ, and the gradient of L + ½λ|θ|² in them and outside."""
+    dense = θ.shape[0] <= DENSE_LIMIT
+    h, V, residuals, lowest, g, loss = (_dense_modes if dense else _leading_modes)(problem, θ, λ, count)
+    scale = jnp.sqrt(2 * h[0] * jnp.abs(loss)) + h[0] * jnp.linalg.norm(θ)
+    norm = jnp.linalg.norm(g)
+    _checks.require(
+        "|gradient| at the minimum", norm, norm <= GRADIENT * scale,
+        allowed=f"below {GRADIENT} × (√(2 h L) + h |θ|): the point is no minimum", remedy=MINIMUM,
+    )  # fmt: skip
+    _checks.require(
+        "the lowest curvature at the minimum", lowest, lowest >= -CUT * h[0],
+        allowed="not negative: the point is a saddle", remedy=MINIMUM,
+    )  # fmt: skip
+    _checks.require(
+        "the residual of Lanczos' modes", residuals.max(), residuals.max() <= RESIDUAL * h[0],
+        allowed=f"below {RESIDUAL} × the largest curvature", remedy="Ask for fewer `modes`.",
+    )  # fmt: skip
+    h = jnp.where(h > CUT * h[0], h, 0)
+    return Modes(h, V, residuals, norm, CUT), g
+
+
+@eqx.filter_jit
+def _dense_modes(problem: Problem, θ: Vector, λ: Scalar, count: int):
+    h, V = jnp.linalg.eigh(problem.hessian(θ) + λ * jnp.eye(θ.shape[0]))
+    h, V, lowest = h[::-1][:count], V[:, ::-1][:, :count], h[0]
+    return h, V, jnp.zeros_like(h), lowest, *_gradient(problem, θ, λ)
+
+
+@eqx.filter_jit
+def _leading_modes(problem: Problem, θ: Vector, λ: Scalar, count: int):
+    found = leading_eigenpairs(lambda v: problem.hessian_product(θ, v) + λ * v, θ.shape[0], count)
+    return found.values, found.vectors, found.residuals, found.lowest, *_gradient(problem, θ, λ)
+
+
+def _gradient(problem: Problem, θ: Vector, λ: Scalar) -> tuple[Vector, Scalar]:
+    return problem.gradient(θ) + λ * θ, problem.loss(θ) + λ * jnp.sum(θ**2) / 2
+
+
+def _check_is_minimum(modes: Modes, gradient: Vector, M: Float[Array, "modes modes"], θ: Vector) -> None:
+    """In every mode the minimum is where `θ` is, by the standard deviation of the law."""
+    h = modes.curvatures
+    shift = jnp.abs(modes.vectors.T @ gradient) / jnp.where(h > 0, h, jnp.inf)
+    allowed = SHIFT * jnp.sqrt(jnp.diagonal(M)) + DISTANCE * jnp.linalg.norm(θ)
+    excess = jnp.max(shift / jnp.where(allowed > 0, allowed, jnp.inf))
+    _checks.require(
+        "the distance to the minimum, in units of what is allowed,", excess, excess <= 1,
+        allowed=f"at most 1: {SHIFT} standard deviations in every mode", remedy=MINIMUM,
+    )  # fmt: skip
+
+
+# --- its noise ----------------------------------------------------------------------------------------------
+
+
+def _noise_in(modes: Modes, noise: AbstractNoise, θ: Vector) -> Float[Array, "modes modes"]:
+    """C in the modes; exactly 0 along flat directions, where there may be none."""
+    C = _covariance_along(noise, θ, modes.vectors)
+    C = (C + C.T) / 2
+    moving = modes.curvatures > 0
+    stray = jnp.sum(jnp.where(moving, 0, jnp.diagonal(C))) / jnp.maximum(jnp.trace(C), jnp.finfo(float).tiny)
+    C = jnp.where(moving[:, None] & moving[None, :], C, 0)
+    return _checks.provided(
+        C, "the share of the gradient noise in flat directions", stray, stray <= STRAY,
+        allowed=f"below {STRAY}: otherwise θ diffuses along them and there is no stationary law",
+        remedy="Give the dynamics a weight_decay, or a noise that respects the flat directions.",
+    )  # fmt: skip
+
+
+@eqx.filter_jit
+def _covariance_along(noise: AbstractNoise, θ: Vector, V: Float[Array, "parameters modes"]):
+    return noise.covariance_along(θ, V)
+
+
+# --- the dynamics -------------------------------------------------------------------------------------------
+
+
+def _in_64_bits(dynamics: SGD | Langevin) -> SGD | Langevin:
+    return jax.tree.map(lambda x: x.astype(jnp.float64) if eqx.is_inexact_array(x) else x, dynamics)
+
+
+def _has_momentum(dynamics: SGD | Langevin) -> bool:
+    if not isinstance(dynamics, SGD):
+        return False
+    β = dynamics.momentum
+    return callable(β) or not _checks.is_concrete(β) or float(β) != 0
