@@ -1,5 +1,6 @@
 """Gross, Raulf and Räth, Weight fluctuations in (deep) linear neural networks (2024): one module a figure."""
 
+from sgdynamics.experiments.gross2024._bayesian import BAYESIAN as BAYESIAN
 from sgdynamics.experiments.gross2024._fig2a import FIG2A as FIG2A
 from sgdynamics.experiments.gross2024._fig2b import FIG2B as FIG2B
 from sgdynamics.experiments.gross2024._fig3a import FIG3A as FIG3A

@@ -1,5 +1,6 @@
 """The figures of Gross, Raulf and Räth (2024), one module each."""
 
+from sgdynamics.plotting._gross2024._bayesian import bayesian
 from sgdynamics.plotting._gross2024._fig2a import fig2a
 from sgdynamics.plotting._gross2024._fig2b import fig2b
 from sgdynamics.plotting._gross2024._fig3a import fig3a
@@ -14,6 +15,7 @@ from sgdynamics.plotting._gross2024._fig6b import fig6b
 from sgdynamics.plotting._gross2024._table1 import table1
 
 FIGURES = {
+    "gross2024/bayesian": bayesian,
     "gross2024/fig2a": fig2a,
     "gross2024/fig2b": fig2b,
     "gross2024/fig3a": fig3a,
