@@ -24,7 +24,7 @@ def result():
 
 @pytest.fixture(scope="module")
 def case():
-    return _bayesian._case(CONFIG, jax.random.key(0))
+    return _bayesian.drawn(CONFIG, jax.random.key(0))
 
 
 def test_every_verdict_is_the_expected_one(result):
@@ -71,7 +71,7 @@ def test_the_first_order_is_the_slope_of_the_exact_law(case):
     η = 1e-4
     options = {"learning_rate": η, "sampling_factor": 1 / CONFIG.batch_size, "weight_decay": CONFIG.weight_decay}
     v = 2 * case.temperature / η
-    M = np.asarray(_bayesian._exact(case.x, case.y, injected_variance=v, **options))
+    M = np.asarray(_bayesian.exact(case.x, case.y, injected_variance=v, **options))
     distance = np.linalg.norm(_bayesian._deviation(case, M, η, v)) / np.sqrt(3)
     assert np.isclose(_bayesian._first_order(case, η), distance, rtol=1e-3)
     assert abs(_bayesian._frozen(case, v) / distance - 1) > 0.1
