@@ -293,10 +293,10 @@ def test_dynamics_without_a_known_law_are_refused():
         sgd.predict(sgd.SGD(PROBLEM, learning_rate=0.1, sampler=samplers.Epochs(3)))
     teacher = sgd.Problem(sgd.networks.Linear(3, 1), sgd.data.Teacher(np.ones((1, 3)), 0.1))
     with pytest.raises(ValueError, match=r"Teacher.*finite data set"):
-        sgd.predict(sgd.SGD(teacher, learning_rate=0.1, sampler=samplers.Online(3)))
+        sgd.predict(sgd.SGD(teacher, learning_rate=0.1, sampler=samplers.Online(3)), form="exact")
     mlp = sgd.Problem(sgd.networks.MLP([3, 4, 1], key=KEY), sgd.data.Dataset(X, Y))
     with pytest.raises(ValueError, match=r"MLP.*networks\.Linear"):
-        sgd.predict(sgd.SGD(mlp, **SETTINGS))
+        sgd.predict(sgd.SGD(mlp, **SETTINGS), form="exact")
     ito = sgd.ItoProcess(lambda t, θ: -θ, lambda t, θ: 0 * θ + 1, initial=np.zeros(1), time_step=0.1)
     with pytest.raises(ValueError, match=r"dynamics is a ItoProcess.*LinearProcess"):
         sgd.predict(ito)

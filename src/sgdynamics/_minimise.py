@@ -8,14 +8,17 @@ A Newton step costs one Hessian and its eigenvectors: with thousands of variable
 """
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
-from sgdynamics._types import Matrix, Scalar, Vector
-
-Objective = Callable[[Vector], Scalar]
+Vector: TypeAlias = Float[Array, " parameters"]
+Matrix: TypeAlias = Float[Array, "parameters parameters"]
+Scalar: TypeAlias = Float[Array, ""]
+Objective: TypeAlias = Callable[[Vector], Scalar]
 
 
 def newton(

@@ -5,6 +5,7 @@ residual is |A Q s − τ Q s|. An eigenvalue of A lies within that of τ.
 """
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -13,7 +14,8 @@ from jaxtyping import Array, Float
 from matfree import decomp, eig
 
 from sgdynamics import _checks
-from sgdynamics._types import Scalar, Vector
+
+Vector: TypeAlias = Float[Array, " parameters"]
 
 
 class LeadingEigenpairs(eqx.Module):
@@ -22,7 +24,7 @@ class LeadingEigenpairs(eqx.Module):
     values: Float[Array, " modes"]
     vectors: Float[Array, "parameters modes"]
     residuals: Float[Array, " modes"]
-    lowest: Scalar
+    lowest: Float[Array, ""]
 
 
 def leading_eigenpairs(

@@ -10,7 +10,8 @@ relative order η. Paper's App. A replaces ∇²L by the Gauss-Newton matrix Φ�
 which does not vanish at a minimum of a non-linear network; here it is kept.
 
 Directions with |h| ≤ cut · h_max count as flat: nothing moves along them, and noise along them is an error, because θ
-would diffuse without end. The block of a leading subspace is exact, since modes i, j of M need h_i, h_j and C_ij only.
+would diffuse without end. The cut is 1e-9, or, up to 1e-6, 100 times the relative gradient that is left at the point:
+a gradient lifts the zeros of the Hessian by as much, up or down. The block of a leading subspace is exact, since modes i, j of M need h_i, h_j and C_ij only.
 """
 
 from typing import Any
@@ -31,7 +32,7 @@ from sgdynamics.ensemble import fingerprint
 from sgdynamics.noise import AbstractNoise, minibatch
 from sgdynamics.theory.harmonic import HarmonicDescent, HarmonicLangevin
 
-CUT = 1e-9  # curvatures below this share of the largest are flat directions
+CUT, MOST_CUT = 1e-9, 1e-6  # curvatures below this share of the largest are flat directions
 LEADING = 100  # modes of a network above DENSE_LIMIT, unless told
 GRADIENT = 1e-4  # of √(2 h_max L) + h_max |θ|
 SHIFT = 0.1  # standard deviations that the minimum may be off
@@ -93,16 +94,17 @@ def _modes(problem: Problem, θ: Vector, λ: Scalar, count: int) -> tuple[Modes,
         "|gradient| at the minimum", norm, norm <= GRADIENT * scale,
         allowed=f"below {GRADIENT} × (√(2 h L) + h |θ|): the point is no minimum", remedy=MINIMUM,
     )  # fmt: skip
+    cut = jnp.clip(100 * norm / jnp.where(scale > 0, scale, 1), CUT, MOST_CUT)
     _checks.require(
-        "the lowest curvature at the minimum", lowest, lowest >= -CUT * h[0],
+        "the lowest curvature at the minimum", lowest, lowest >= -cut * h[0],
         allowed="not negative: the point is a saddle", remedy=MINIMUM,
     )  # fmt: skip
     _checks.require(
         "the residual of Lanczos' modes", residuals.max(), residuals.max() <= RESIDUAL * h[0],
         allowed=f"below {RESIDUAL} × the largest curvature", remedy="Ask for fewer `modes`.",
     )  # fmt: skip
-    h = jnp.where(h > CUT * h[0], h, 0)
-    return Modes(h, V, residuals, norm, CUT), g
+    h = jnp.where(h > cut * h[0], h, 0)
+    return Modes(h, V, residuals, norm, cut), g
 
 
 @eqx.filter_jit

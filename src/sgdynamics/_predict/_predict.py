@@ -1,6 +1,6 @@
 """From a dynamics to its stationary law, without simulation."""
 
-from typing import Any, Literal
+from typing import Any
 
 from sgdynamics import _checks
 from sgdynamics._predict._harmonic import harmonic
@@ -12,11 +12,11 @@ from sgdynamics.dynamics import SGD, AbstractDynamics, Langevin, LinearProcess
 from sgdynamics.ensemble import fingerprint
 from sgdynamics.theory.recursion import LinearRecursion
 
-Form = Literal["exact", "frozen"]
+FORMS = (None, "exact", "frozen")
 
 
 def predict(
-    dynamics: AbstractDynamics, at: Any = None, *, form: Form | None = None, modes: int | None = None
+    dynamics: AbstractDynamics, at: Any = None, *, form: str | None = None, modes: int | None = None
 ) -> Prediction:
     """The stationary law of a dynamics about a minimum of its loss.
 
@@ -35,7 +35,7 @@ def predict(
     curvature, its distance from one), and where x64 is off.
     """
     _checks.x64()
-    if form not in (None, "exact", "frozen"):
+    if form not in FORMS:
         raise ValueError(f"form = {form!r}, but it must be 'exact', 'frozen' or None.")
     if isinstance(dynamics, LinearProcess):
         return _linear_process(dynamics)

@@ -48,7 +48,7 @@ class Modes(eqx.Module):
     vectors: Float[Array, "parameters modes"]
     residuals: Float[Array, " modes"]
     gradient_norm: Scalar
-    cut: float = eqx.field(static=True)
+    cut: Scalar
 
     @property
     def rank(self) -> Int[Array, ""]:
@@ -76,7 +76,7 @@ class Prediction(eqx.Module):
     slowest_rate: Scalar
     time_step: Scalar
     modes: Modes | None
-    known_covariance: Matrix  # of θ, or of the coordinates in `modes`
+    known_covariance: Float[Array, "modes modes"]  # of θ, or of the coordinates in `modes`
     known_phase_covariance: Float[Array, "phase phase"] | None
     form: str = eqx.field(static=True)
     of: str = eqx.field(static=True)

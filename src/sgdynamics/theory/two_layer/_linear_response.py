@@ -18,7 +18,7 @@ from sgdynamics.theory.recursion import LinearRecursion
 from sgdynamics.theory.regression import sampling_factor
 from sgdynamics.theory.two_layer._arguments import Data, data, layers, positive
 from sgdynamics.theory.two_layer._bases import Frame, singular_bases
-from sgdynamics.theory.two_layer._noise import frame_gradient, frame_hessian, frame_noise
+from sgdynamics.theory.two_layer._noise import frame_gradient, frame_noise, minimum_hessian
 
 MOST_GRADIENT = 1e-6
 """Of |∇L| at what is called a minimum, over the size of the forces that cancel there."""
@@ -65,7 +65,7 @@ def _at_minimum(first, second, x, y, batch_size, replacement, noise) -> tuple[Ar
     W1, W2 = layers(first, second)
     samples, frame = data(W1, W2, x, y), singular_bases(W1, W2).frame
     c = sampling_factor(len(samples.x), batch_size, replacement)
-    return frame_hessian(frame, _stationary(frame, samples)), c * frame_noise(frame, samples, noise)
+    return minimum_hessian(frame, _stationary(frame, samples)), c * frame_noise(frame, samples, noise)
 
 
 def _stationary(frame: Frame, samples: Data) -> Data:

@@ -83,15 +83,24 @@ def residual_variance(
 @jax.jit
 def frame_hessian(frame: Frame, samples: Data) -> Float[Array, "reduced reduced"]:
     """The Hessian in the coordinates of a frame."""
-    x, e = samples.x, samples.residuals
-    J = jacobian(frame)
-    outputs, inputs, kept = e.shape[1], x.shape[1], frame.V.shape[1]
-    seen = (x / jnp.sqrt(1.0 * len(x))) @ J.reshape(outputs, inputs, -1)
-    H = jnp.einsum("osa,osb->ab", seen, seen)
+    x, e, kept = samples.x, samples.residuals, frame.V.shape[1]
+    inputs = x.shape[1]
     pull = (e @ frame.U).T @ x / len(x)
     cross = -jnp.einsum("oi,hk->kioh", pull, frame.A.T @ frame.V).reshape(kept * inputs, -1)
     first, second = jnp.zeros((len(cross),) * 2), jnp.zeros((cross.shape[1],) * 2)
-    return H + jnp.block([[first, cross], [cross.T, second]])
+    return minimum_hessian(frame, samples) + jnp.block([[first, cross], [cross.T, second]])
+
+
+@jax.jit
+def minimum_hessian(frame: Frame, samples: Data) -> Float[Array, "reduced reduced"]:
+    """Jᵀ (1 ⊗ S_xx) J in the coordinates of a frame: the Hessian where Ē = 0, with the rank that it has there.
+
+    What a gradient flow leaves of Ē would lift the zeros of the spectrum by as much, up or down.
+    """
+    x = samples.x
+    J = jacobian(frame)
+    seen = (x / jnp.sqrt(1.0 * len(x))) @ J.reshape(-1, x.shape[1], J.shape[-1])
+    return jnp.einsum("osa,osb->ab", seen, seen)
 
 
 def frame_noise(frame: Frame, samples: Data, form: str) -> Float[Array, "reduced reduced"]:
