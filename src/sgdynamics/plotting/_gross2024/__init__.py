@@ -12,6 +12,7 @@ from sgdynamics.plotting._gross2024._fig5b import fig5b
 from sgdynamics.plotting._gross2024._fig5c import fig5c
 from sgdynamics.plotting._gross2024._fig6a import fig6a
 from sgdynamics.plotting._gross2024._fig6b import fig6b
+from sgdynamics.plotting._gross2024._fig8a import fig8a
 from sgdynamics.plotting._gross2024._table1 import table1
 
 FIGURES = {
@@ -27,5 +28,6 @@ FIGURES = {
     "gross2024/fig5c": fig5c,
     "gross2024/fig6a": fig6a,
     "gross2024/fig6b": fig6b,
+    "gross2024/fig8a": fig8a,
     "gross2024/table1": table1,
 }
