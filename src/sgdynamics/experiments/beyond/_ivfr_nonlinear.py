@@ -315,7 +315,7 @@ IVFR_NONLINEAR = register(
         source=SOURCE,
         config=IvfrNonlinearConfig,
         presets={
-            "quick": IvfrNonlinearConfig(samples=150, replicas=192, burn_in=1500, steps=1250),
+            "quick": IvfrNonlinearConfig(samples=120, replicas=192, burn_in=1024, steps=1000),
             "paper": IvfrNonlinearConfig(samples=400, classes=4, hidden=8, channels=(4, 4), replicas=512),
         },
         run=run,
