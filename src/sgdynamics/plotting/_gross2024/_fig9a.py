@@ -1,0 +1,48 @@
+"""Fig. 9(a): the loss along modes of the second layer, and against their variance."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sgdynamics.plotting._style import BLACK, COLOURS, GREY, legend, panels, published, simulation, theory
+
+
+def fig9a(data: xr.Dataset) -> Figure:
+    """One panel of losses for each number of samples, then curvature against variance for all."""
+    samples = data.attrs["samples"]
+    figure, axes = panels(1, len(samples) + 1, width=3.8, height=3.5)
+    for panel, P, colour in zip(axes[0], samples, COLOURS, strict=False):
+        _losses(panel, data, P, colour)
+    _relation(axes[0, -1], data)
+    return figure
+
+
+def _losses(axes: Axes, data: xr.Dataset, P: int, colour: str) -> None:
+    mode, at = data["mode"], f"at_{P}"
+    theory(axes, mode, data[f"{at}_loss_first"], "first form (3.37)", BLACK)
+    theory(axes, mode, data[f"{at}_loss_response"], "linear response, its modes", colour)
+    published(axes, mode, data[f"{at}_loss_second"], "second form (3.37)")
+    simulation(axes, mode, data[f"{at}_loss"], None, "SGD, principal directions", colour, alpha=0.8)
+    axes.set(title=f"loss along modes of W₂, P = {P}", xlabel="mode, largest variance first", ylabel="δL(θ)")
+    axes.set_ylim(bottom=0)
+    legend(axes)
+
+
+def _relation(axes: Axes, data: xr.Dataset) -> None:
+    for P, colour in zip(data.attrs["samples"], COLOURS, strict=False):
+        at = f"at_{P}"
+        ψ, error = float(data[f"{at}_psi"]), float(data[f"{at}_psi_error"])
+        axes.errorbar(
+            data[f"{at}_variance"], data[f"{at}_stiffness"], xerr=data[f"{at}_variance_error"], fmt="o", color=colour,
+            markerfacecolor="white", elinewidth=1.0, zorder=3, label=f"SGD, P = {P}: ψ = {ψ:.2f} ± {error:.2f}",
+        )  # fmt: skip
+    least = min(float(data[f"at_{P}_stiffness"].min()) for P in data.attrs["samples"]) / 1.5
+    y = np.geomspace(least, 6, 200)
+    theory(axes, y / (1 + y), y, "m/(1 − m):  ψ from 2 to 0", BLACK)
+    published(axes, y[y < 1.2], y[y < 1.2], "second form (3.37): ψ = 2")
+    foot = y[y < 30 * least]
+    axes.plot(0.05 * (foot / least) ** 2, foot, ":", color=GREY, label="slope of ψ = 4 (Feng and Tu)", zorder=1)
+    axes.set(title="curvature against variance along $a_k$", xscale="log", yscale="log", xlim=(least, 2))
+    axes.set(xlabel="variance m  [$ησ_e^2/2S$]", ylabel="curvature of the loss  [$σ_x^2 D_2$]")
+    legend(axes)
