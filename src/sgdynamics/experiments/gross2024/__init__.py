@@ -15,4 +15,5 @@ from sgdynamics.experiments.gross2024._fig6b import FIG6B as FIG6B
 from sgdynamics.experiments.gross2024._fig8a import FIG8A as FIG8A
 from sgdynamics.experiments.gross2024._fig9a import FIG9A as FIG9A
 from sgdynamics.experiments.gross2024._fig9b import FIG9B as FIG9B
+from sgdynamics.experiments.gross2024._relaxation import RELAXATION as RELAXATION
 from sgdynamics.experiments.gross2024._table1 import TABLE1 as TABLE1

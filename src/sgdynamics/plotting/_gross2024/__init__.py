@@ -15,6 +15,7 @@ from sgdynamics.plotting._gross2024._fig6b import fig6b
 from sgdynamics.plotting._gross2024._fig8a import fig8a
 from sgdynamics.plotting._gross2024._fig9a import fig9a
 from sgdynamics.plotting._gross2024._fig9b import fig9b
+from sgdynamics.plotting._gross2024._relaxation import relaxation
 from sgdynamics.plotting._gross2024._table1 import table1
 
 FIGURES = {
@@ -33,5 +34,6 @@ FIGURES = {
     "gross2024/fig8a": fig8a,
     "gross2024/fig9a": fig9a,
     "gross2024/fig9b": fig9b,
+    "gross2024/relaxation": relaxation,
     "gross2024/table1": table1,
 }
