@@ -302,3 +302,21 @@ def test_float32():
     X = _linalg.lyapunov(A, N)
     assert X.dtype == jnp.float32
     assert relative(A @ X + X @ A.T - N, N) < 1e-4
+
+
+@pytest.mark.parametrize("rank", [40, 6])
+def test_leading_eigenpairs(rank):
+    """Also where the Krylov space is exhausted before its size."""
+    B = normal(1, 40, rank) * jnp.logspace(0, -2, rank)[None, :]
+    A = B @ B.T
+    found = _linalg.leading_eigenpairs(lambda v: A @ v, 40, 5)
+    values, vectors = np.linalg.eigh(A)
+    np.testing.assert_allclose(found.values, values[::-1][:5], rtol=1e-9)
+    np.testing.assert_allclose(np.abs(found.vectors.T @ vectors[:, ::-1][:, :5]), np.eye(5), atol=1e-6)
+    assert jnp.max(found.residuals) < 1e-10 * values[-1] and abs(found.lowest - values[0]) < 1e-9 * values[-1]
+    few = _linalg.leading_eigenpairs(lambda v: A @ v, 40, 5, krylov=6)
+    nearest = np.abs(np.asarray(few.values)[:, None] - values[None, :]).min(axis=1)
+    assert np.all(nearest <= np.asarray(few.residuals) + 1e-12)
+    assert rank == 6 or jnp.max(few.residuals) > 1e-6 * values[-1]
+    with pytest.raises(ValueError, match="modes = 41"):
+        _linalg.leading_eigenpairs(lambda v: A @ v, 40, 41)

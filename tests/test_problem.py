@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import sgdynamics as sgd
+from sgdynamics import _problem
 from sgdynamics.data import Dataset, FreshLabels, Teacher
 
 RNG = np.random.default_rng(0)
@@ -233,3 +234,36 @@ def test_data_and_parameters_must_be_there():
 def test_a_teacher_that_does_not_fit_is_refused(shape):
     with pytest.raises(ValueError, match=r"Teacher whose matrix has shape .* widths"):
         sgd.Problem(sgd.networks.DeepLinear((3, 4, 2), key=KEY), Teacher(np.ones(shape), 0.0))
+
+
+# --- minima of larger networks ------------------------------------------------------------------------------
+
+
+def larger(samples):
+    x, y = np.random.default_rng(samples).normal(size=(2, samples, 10))
+    return sgd.Problem(sgd.networks.MLP((10, 19, 1), key=jax.random.key(1)), sgd.data.Dataset(x, y[:, 0]))
+
+
+@pytest.mark.parametrize("samples, newton", [(15, True), (16, False)])
+def test_a_larger_network_descends_before_newton(samples, newton, monkeypatch):
+    """229 parameters: L-BFGS first, and alone where the Hessian is not built."""
+    problem = larger(samples)
+    if not newton:
+        monkeypatch.setattr(_problem, "DENSE_HESSIAN_LIMIT", 100)
+        monkeypatch.setattr(_problem, "newton", None)
+    θ = problem.minimum(0.05)
+    gradient = lambda θ: problem.gradient(θ) + 0.05 * θ
+    assert jnp.linalg.norm(gradient(θ)) <= 1e-10 * (1 + jnp.linalg.norm(gradient(problem.parameters)))
+    lowest = jnp.linalg.eigvalsh(problem.hessian(θ) + 0.05 * jnp.eye(229))[0]
+    assert lowest > -1e-9
+    with pytest.raises(ValueError, match=r"\|gradient\| at the end of minimum\(\)"):
+        problem.minimum(0.05, steps=0)
+
+
+def test_products_with_the_hessian_are_the_hessians():
+    problem = larger(15)
+    θ = problem.parameters
+    H = jax.jit(jax.hessian(problem.loss))(θ)
+    np.testing.assert_allclose(eqx.filter_jit(problem.hessian)(θ), H, atol=1e-13)  # more than HESSIAN_CHUNK parameters
+    v = jnp.cos(jnp.arange(229.0))
+    np.testing.assert_allclose(problem.hessian_product(θ, v), H @ v, atol=1e-12)

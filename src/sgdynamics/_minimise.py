@@ -53,7 +53,8 @@ def descent(objective: Objective, θ: Vector, target: Scalar, steps: int) -> tup
     def step(carry):
         θ, memory, _, k = carry
         value, g = value_and_gradient(θ, state=memory)
-        Δ, memory = solver.update(g, memory, θ, value=value, grad=g, value_fn=objective)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers of 32 and of 64 bits
+            Δ, memory = solver.update(g, memory, θ, value=value, grad=g, value_fn=objective)
         return optax.apply_updates(θ, Δ), memory, jnp.linalg.norm(g), k + 1
 
     unfinished = lambda carry: (carry[2] > target) & (carry[3] < steps)

@@ -1,5 +1,6 @@
 """The figures beyond the papers, one module each."""
 
+from sgdynamics.plotting._beyond._any_network import any_network
 from sgdynamics.plotting._beyond._detailed_balance import detailed_balance
 from sgdynamics.plotting._beyond._diffusion_peak import diffusion_peak
 from sgdynamics.plotting._beyond._double_descent import double_descent
@@ -11,6 +12,7 @@ from sgdynamics.plotting._beyond._nonlinear_students import nonlinear_students
 from sgdynamics.plotting._beyond._sampling import sampling
 
 FIGURES = {
+    "beyond/any_network": any_network,
     "beyond/detailed_balance": detailed_balance,
     "beyond/diffusion_peak": diffusion_peak,
     "beyond/double_descent": double_descent,
