@@ -13,6 +13,8 @@ from sgdynamics.experiments.gross2024._fig5c import FIG5C as FIG5C
 from sgdynamics.experiments.gross2024._fig6a import FIG6A as FIG6A
 from sgdynamics.experiments.gross2024._fig6b import FIG6B as FIG6B
 from sgdynamics.experiments.gross2024._fig8a import FIG8A as FIG8A
+from sgdynamics.experiments.gross2024._fig8b import FIG8B as FIG8B
+from sgdynamics.experiments.gross2024._fig8c import FIG8C as FIG8C
 from sgdynamics.experiments.gross2024._fig9a import FIG9A as FIG9A
 from sgdynamics.experiments.gross2024._fig9b import FIG9B as FIG9B
 from sgdynamics.experiments.gross2024._relaxation import RELAXATION as RELAXATION

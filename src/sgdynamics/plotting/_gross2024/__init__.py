@@ -12,6 +12,7 @@ from sgdynamics.plotting._gross2024._fig5b import fig5b
 from sgdynamics.plotting._gross2024._fig5c import fig5c
 from sgdynamics.plotting._gross2024._fig6a import fig6a
 from sgdynamics.plotting._gross2024._fig6b import fig6b
+from sgdynamics.plotting._gross2024._fig8_spectra import fig8_spectra
 from sgdynamics.plotting._gross2024._fig8a import fig8a
 from sgdynamics.plotting._gross2024._fig9a import fig9a
 from sgdynamics.plotting._gross2024._fig9b import fig9b
@@ -32,6 +33,8 @@ FIGURES = {
     "gross2024/fig6a": fig6a,
     "gross2024/fig6b": fig6b,
     "gross2024/fig8a": fig8a,
+    "gross2024/fig8b": fig8_spectra,
+    "gross2024/fig8c": fig8_spectra,
     "gross2024/fig9a": fig9a,
     "gross2024/fig9b": fig9b,
     "gross2024/relaxation": relaxation,
