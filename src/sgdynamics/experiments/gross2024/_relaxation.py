@@ -298,7 +298,7 @@ RELAXATION = register(
         presets={
             "quick": RelaxationConfig(),
             "paper": RelaxationConfig(
-                replicas=4096, records=20, small_learning_rate=0.1, small_replicas=1024, balance_times=12.0
+                replicas=2048, records=20, small_learning_rate=0.1, small_replicas=1024, balance_times=12.0
             ),
         },
         run=run,
