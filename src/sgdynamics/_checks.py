@@ -63,22 +63,26 @@ def shown(value: Any) -> str:
 
 
 def finite(argument: str, value: T) -> T:
-    return require(argument, value, abs(_array(value)) < math.inf, allowed="finite")
+    return require(argument, value, _is_finite(_array(value)), allowed="finite")
 
 
 def positive(argument: str, value: T, remedy: str = "") -> T:
     x = _array(value)
-    return require(argument, value, (x > 0) & (x < math.inf), allowed="finite and > 0", remedy=remedy)
+    return require(argument, value, (x > 0) & _is_finite(x), allowed="finite and > 0", remedy=remedy)
 
 
 def not_negative(argument: str, value: T, remedy: str = "") -> T:
     x = _array(value)
-    return require(argument, value, (x >= 0) & (x < math.inf), allowed="finite and ≥ 0", remedy=remedy)
+    return require(argument, value, (x >= 0) & _is_finite(x), allowed="finite and ≥ 0", remedy=remedy)
 
 
 def momentum(argument: str, value: T) -> T:
     x = _array(value)
     return require(argument, value, (x >= 0) & (x < 1), allowed="in [0, 1)")
+
+
+def _is_finite(x: Any) -> Any:
+    return np.isfinite(x) if isinstance(x, np.ndarray) else jnp.isfinite(x)
 
 
 def _array(value: Any) -> Any:
