@@ -6,7 +6,9 @@ from sgdynamics.experiments.beyond._diffusion_peak import DIFFUSION_PEAK as DIFF
 from sgdynamics.experiments.beyond._double_descent import DOUBLE_DESCENT as DOUBLE_DESCENT
 from sgdynamics.experiments.beyond._gaussianity import GAUSSIANITY as GAUSSIANITY
 from sgdynamics.experiments.beyond._inputs import INPUTS as INPUTS
+from sgdynamics.experiments.beyond._ivfr_depth import IVFR_DEPTH as IVFR_DEPTH
 from sgdynamics.experiments.beyond._ivfr_nonlinear import IVFR_NONLINEAR as IVFR_NONLINEAR
+from sgdynamics.experiments.beyond._ivfr_outputs import IVFR_OUTPUTS as IVFR_OUTPUTS
 from sgdynamics.experiments.beyond._learning_rate import LEARNING_RATE as LEARNING_RATE
 from sgdynamics.experiments.beyond._nonlinear_students import NONLINEAR_STUDENTS as NONLINEAR_STUDENTS
 from sgdynamics.experiments.beyond._sampling import SAMPLING as SAMPLING

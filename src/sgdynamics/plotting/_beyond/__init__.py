@@ -6,7 +6,9 @@ from sgdynamics.plotting._beyond._diffusion_peak import diffusion_peak
 from sgdynamics.plotting._beyond._double_descent import double_descent
 from sgdynamics.plotting._beyond._gaussianity import gaussianity
 from sgdynamics.plotting._beyond._inputs import inputs
+from sgdynamics.plotting._beyond._ivfr_depth import ivfr_depth
 from sgdynamics.plotting._beyond._ivfr_nonlinear import ivfr_nonlinear
+from sgdynamics.plotting._beyond._ivfr_outputs import ivfr_outputs
 from sgdynamics.plotting._beyond._learning_rate import learning_rate
 from sgdynamics.plotting._beyond._nonlinear_students import nonlinear_students
 from sgdynamics.plotting._beyond._sampling import sampling
@@ -18,7 +20,9 @@ FIGURES = {
     "beyond/double_descent": double_descent,
     "beyond/gaussianity": gaussianity,
     "beyond/inputs": inputs,
+    "beyond/ivfr_depth": ivfr_depth,
     "beyond/ivfr_nonlinear": ivfr_nonlinear,
+    "beyond/ivfr_outputs": ivfr_outputs,
     "beyond/learning_rate": learning_rate,
     "beyond/nonlinear_students": nonlinear_students,
     "beyond/sampling": sampling,
