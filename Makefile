@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?= -n 2
 
-.PHONY: demo experiments test test-lowest lint format bench clean
+.PHONY: demo experiments test test-long test-lowest lint format bench clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/sgdynamics demo
@@ -17,6 +17,10 @@ experiments: $(VENV)/installed-demo
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The tests that take a quarter of a minute or more each: four minutes together. Continuous integration runs them too.
+test-long: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m long
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check
@@ -33,7 +37,7 @@ bench: $(VENV)/installed-test
 # The oldest versions that pyproject.toml allows, in an environment of their own.
 test-lowest:
 	$(MAKE) .venv-lowest/installed-test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
-	.venv-lowest/bin/python -m pytest $(PYTEST_ARGS)
+	.venv-lowest/bin/python -m pytest $(PYTEST_ARGS) -m ''
 
 clean:
 	rm -rf .venv .venv-lowest .pytest_cache .ruff_cache dist build

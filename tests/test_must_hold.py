@@ -13,6 +13,8 @@ from sgdynamics import samplers, statistics
 from sgdynamics.theory import regression
 from sgdynamics.theory.recursion import MinibatchMoments
 
+pytestmark = pytest.mark.long
+
 KEY = jax.random.key(20)
 LEVEL = 1e-3
 

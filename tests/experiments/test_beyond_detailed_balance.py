@@ -11,6 +11,8 @@ from sgdynamics.experiments.beyond import _detailed_balance
 from sgdynamics.experiments.beyond._turning import Turning
 from sgdynamics.theory import ou
 
+pytestmark = pytest.mark.long
+
 TINY = _detailed_balance.DetailedBalanceConfig(
     inputs=5, ratios=(2.0,), replicas=512, steps=1000, every=10, lags=(10, 50, 100), sde_replicas=512, sde_steps=200,
     average_ratios=(2.0, 20.0), realisations=400,

@@ -8,6 +8,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.beyond import _double_descent
 
+pytestmark = pytest.mark.long
+
 TINY = _double_descent.DoubleDescentConfig(
     samples=16, inputs=(3, 8, 13), simulated=(13,), overparameterised=32, realisations=300, replicas=2048, steps=2000,
     displaced_replicas=128, displaced_steps=1000,

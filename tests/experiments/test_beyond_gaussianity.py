@@ -7,6 +7,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.beyond import _gaussianity
 
+pytestmark = pytest.mark.long
+
 TINY = _gaussianity.GaussianityConfig(
     inputs=2, batch_sizes=(3,), fractions=(0.6,), wide_inputs=4, wide_samples=20, wide_modes=2, replicas=512,
     burn_in=200, steps=400, realisations=1000,

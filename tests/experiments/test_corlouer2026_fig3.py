@@ -9,6 +9,8 @@ from sgdynamics.experiments import _store
 from sgdynamics.experiments.corlouer2026 import _fig3, _fig3_tracks
 from sgdynamics.theory import deep_linear
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

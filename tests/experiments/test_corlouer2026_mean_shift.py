@@ -13,6 +13,8 @@ from sgdynamics.experiments.corlouer2026._mean_shift import MeanShiftConfig, run
 from sgdynamics.experiments.corlouer2026._mean_shift_claims import predicted
 from sgdynamics.theory import deep_linear
 
+pytestmark = pytest.mark.long
+
 TINY = MeanShiftConfig(
     singular_values=(1.0, 0.8), widths=(6,), depths=(2,), replicas=(128,), groups=16, burn_in=3.0, window=8.0,
     steps=(0.1, 0.15, 0.3), one_mode_replicas=1024, one_mode_window=10.0, one_mode_learning_rate=0.02,

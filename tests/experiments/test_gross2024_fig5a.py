@@ -9,6 +9,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.gross2024 import _fig5a
 
+pytestmark = pytest.mark.long
+
 TINY = _fig5a.Fig5aConfig(
     samples=30, underparameterised=(24,), overparameterised=(60,), replicas=1024, steps=1000, every=20,
     displaced_replicas=128, displaced_steps=2000, realisations=300,

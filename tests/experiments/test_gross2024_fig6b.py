@@ -9,6 +9,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _realisations, _regression, _store
 from sgdynamics.experiments.gross2024 import _fig6b, _perturbation
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

@@ -8,6 +8,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _samplings, _store
 from sgdynamics.experiments.gross2024 import _table1
 
+pytestmark = pytest.mark.long
+
 TINY = _table1.Table1Config(
     inputs=3, samples=9, overparameterised=60, batch_size=3, label_noise_stds=(0.1, 1.0), replicas=256, records=60,
     learning_rate=0.5, late_replicas=8,
