@@ -8,8 +8,9 @@
 
 The sign turns where the layer lies before the mean ⟨j⟩: there stiffer directions fluctuate less. Two layers are
 Eq. (3.34) and (3.37), ψ = 2 D₂/(D₁ + D₂). The formula for ψ_l holds where layers share their singular bases
-("aligned"); where they do not ("flow": where gradient flow on targets of pure noise ends), the shares are still the
-eigenvalues of P_ll, and ψ is a regression over them. One layer alone has m = 1 in all directions: ψ = 0.
+("aligned"); it is never above 2, and not below 0 in the last layer. Where they do not ("flow": where gradient flow on
+targets of pure noise ends), the shares are still the eigenvalues of P_ll, but ψ is a regression over them. One layer
+alone has m = 1 in all directions: ψ = 0.
 
 Principal components are taken from half of the replicas, variances from the other half; a law's ψ is that of its
 variances along the same components, those with m above `least_share`.

@@ -61,13 +61,8 @@ def _exponents(axes: Any, data: xr.Dataset, kind: str, depths: list[int]) -> Non
         theory(axes, shifted, law, None, GREY, linewidth=0.8)
         for l, at, v, δ in zip(layers, shifted, value, error, strict=True):
             simulation(axes, [at], [v], [δ], None, COLOURS[l - 1], MARKERS[l - 1])
-        axes.annotate(
-            f"{depth} layers",
-            (shifted[-1], value[-1]),
-            (5, 5 if depth > 2 else -10),
-            textcoords="offset points",
-            fontsize=7,
-        )
+        side = {"ha": "left", "xytext": (5, 5)} if depth > 2 else {"ha": "right", "xytext": (-6, 4)}
+        axes.annotate(f"{depth} layers", (shifted[-1], value[-1]), textcoords="offset points", fontsize=7, **side)
     published(axes, [0.8, max(depths) + 0.7], [2, 2])
     axes.axhline(0, color=GREY, linestyle=":", linewidth=0.8)
     axes.set(xlabel="layer", ylabel="exponent ψ", xticks=range(1, max(depths) + 1), title=f"{TITLES[kind]}: ψ")
