@@ -10,7 +10,7 @@ With H = R Ω Rᵀ at the minimum, χ = Rᵀ z, white inputs and κ = η σ_e²/
 Beyond linear order nothing is fixed. The balance 𝓑 = W₂ᵀ W₂ − W₁ W₁ᵀ, which gradient flow keeps, drifts at
 `two_layer.balance_drift`. Over long times mean weights m and their covariance Σ follow, to second order in the noise,
 
-    m ← m − η ∇[L + ½ tr(∇²L Σ)](m),      Σ ← (1 − η ∇²L) Σ (1 − η ∇²L) + η² C,      ∇²L and C at m:
+    m ← m − η ∇[L + ½ tr(∇²L Σ)](m),      Σ ← (1 − η ∇²L) Σ (1 − η ∇²L) + η² C       (`two_layer.slow_drift`):
 
 |W₂|² falls within S/(η σ_e² σ_x² N_i), until N_i W₂ᵀ W₂ balances N_o W₁ W₁ᵀ in the mode that w* holds up; in the other
 modes W₁ W₁ᵀ goes on falling, N_i/N_o times as slowly. So it is for white inputs; so might the paper's "slow
@@ -221,8 +221,11 @@ def _balance_growth(case: TwoLayer, θ: Float[np.ndarray, "2 replicas parameters
 
 def along(measured: Estimate, expected: np.ndarray, wrong: Any = 0.0) -> Estimate:
     """Least squares of measured − wrong by expected − wrong: 1 where the one is the other, 0 where it is wrong."""
-    difference = jnp.asarray(expected - wrong)
-    return measured.map(lambda v: jnp.sum((v - wrong) * difference) / jnp.sum(difference**2))
+    difference = expected - wrong
+    deviations = np.asarray(measured.groups) - wrong
+    return over_realisations(
+        np.sum((deviations * difference).reshape(len(deviations), -1), axis=1) / np.sum(difference**2)
+    )
 
 
 def _claims(short: Short) -> list[Claim]:
@@ -255,7 +258,7 @@ def _claims(short: Short) -> list[Claim]:
 
 def _rest_claims(short: Short) -> list[Claim]:
     """Modes of rate 0 move, and the balance shows by how much."""
-    moved = evidence(short.idle.map(lambda v: v[-1]))
+    moved = evidence(over_realisations(short.idle.groups[:, -1]))
     growth = evidence(short.balance)
     return [
         Claim.equality("rest/fixed/published", source("text after Eq. 3.41"),

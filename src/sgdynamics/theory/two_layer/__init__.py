@@ -31,3 +31,5 @@ from sgdynamics.theory.two_layer._noise import noise_covariance as noise_covaria
 from sgdynamics.theory.two_layer._noise import residual_variance as residual_variance
 from sgdynamics.theory.two_layer._relaxation import mode_autocovariance as mode_autocovariance
 from sgdynamics.theory.two_layer._relaxation import mode_variance as mode_variance
+from sgdynamics.theory.two_layer._slow_drift import SlowDrift as SlowDrift
+from sgdynamics.theory.two_layer._slow_drift import slow_drift as slow_drift
