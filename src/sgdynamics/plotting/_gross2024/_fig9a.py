@@ -9,12 +9,13 @@ from sgdynamics.plotting._style import BLACK, COLOURS, GREY, legend, panels, pub
 
 
 def fig9a(data: xr.Dataset) -> Figure:
-    """One panel of losses for each number of samples, then curvature against variance for all."""
+    """One panel of losses for each number of samples, then curvature against variance, and ψ, for all."""
     samples = data.attrs["samples"]
-    figure, axes = panels(1, len(samples) + 1, width=3.8, height=3.5)
+    figure, axes = panels(1, len(samples) + 2, width=3.8, height=3.7)
     for panel, P, colour in zip(axes[0], samples, COLOURS, strict=False):
         _losses(panel, data, P, colour)
-    _relation(axes[0, -1], data)
+    _relation(axes[0, -2], data)
+    _exponents(axes[0, -1], data)
     return figure
 
 
@@ -32,10 +33,9 @@ def _losses(axes: Axes, data: xr.Dataset, P: int, colour: str) -> None:
 def _relation(axes: Axes, data: xr.Dataset) -> None:
     for P, colour in zip(data.attrs["samples"], COLOURS, strict=False):
         at = f"at_{P}"
-        ψ, error = float(data[f"{at}_psi"]), float(data[f"{at}_psi_error"])
         axes.errorbar(
             data[f"{at}_variance"], data[f"{at}_stiffness"], xerr=data[f"{at}_variance_error"], fmt="o", color=colour,
-            markerfacecolor="white", elinewidth=1.0, zorder=3, label=f"SGD, P = {P}: ψ = {ψ:.2f} ± {error:.2f}",
+            markerfacecolor="white", elinewidth=1.0, zorder=3, label=f"SGD, P = {P}",
         )  # fmt: skip
     least = min(float(data[f"at_{P}_stiffness"].min()) for P in data.attrs["samples"]) / 1.5
     y = np.geomspace(least, 6, 200)
@@ -46,3 +46,38 @@ def _relation(axes: Axes, data: xr.Dataset) -> None:
     axes.set(title="curvature against variance along $a_k$", xscale="log", yscale="log", xlim=(least, 2))
     axes.set(xlabel="variance m  [$ησ_e^2/2S$]", ylabel="curvature of the loss  [$σ_x^2 D_2$]")
     legend(axes)
+
+
+def _exponents(axes: Axes, data: xr.Dataset) -> None:
+    """Each P: linear response of every data set on both routes, their mean and spread; SGD on the one measured."""
+    samples, names = data.attrs["samples"], {"singular": "$a_k$", "principal": "principal"}
+    ticks = {}
+    for i, (P, colour) in enumerate(zip(samples, COLOURS, strict=False)):
+        for x, (name, words) in enumerate(names.items(), start=2 * i):
+            _one_exponent(axes, data, f"at_{P}_psi_{name}", float(x), colour)
+            ticks[x] = f"{words}\nP = {P}"
+    ends = [-0.6, len(ticks) - 0.4]
+    published(axes, ends, [2, 2], "the paper: ψ = 2")
+    axes.set(title="ψ along both kinds of directions", ylabel="ψ", xlim=ends)
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.45 * (high - low), high)
+    axes.legend(list(once.values()), list(once), loc="lower left")
+
+
+def _one_exponent(axes: Axes, data: xr.Dataset, name: str, x: float, colour: str) -> None:
+    sets = data[f"{name}_sets"]
+    axes.plot(np.full(sets.size, x - 0.2), sets, ".", color=GREY, markersize=3, label="linear response, data sets")
+    mean, spread, error = float(sets.mean()), float(sets.std(ddof=1)), float(data[f"{name}_mean_error"])
+    axes.fill_between(
+        [x - 0.35, x - 0.05], mean - spread, mean + spread, color=GREY, alpha=0.25, lw=0, label="their spread"
+    )
+    axes.errorbar(
+        x - 0.2, mean, error, fmt="_", color=BLACK, markersize=9, capsize=2, label="their mean, with its error"
+    )
+    axes.plot(
+        x + 0.15, data[f"{name}_response"], "x", color=BLACK, zorder=4, label="linear response, measured data set"
+    )
+    simulation(axes, x + 0.3, float(data[name]), float(data[f"{name}_error"]), "SGD", colour)
