@@ -10,42 +10,35 @@ by regression over the leading components. That is the convention of Feng and Tu
 cross-entropy, and of Gross et al. (2024), Sec. III C 3, where κ ∝ M₂₂ gives ψ = 2. L is the loss without weight
 decay λ; θ* is the minimum of L + λ/2 |θ|², without which cross-entropy has none. SGD's law linearised there is
 
-    M_ij = η C_ij / (a_i + a_j − η a_i a_j)      in the eigenbasis of H + λ, of eigenvalues a,
+    M_ij = η C_ij / (h_i + h_j − η h_i h_j)      in the eigenbasis of H + λ, of eigenvalues h
 
-C = cov(∇ℓ)/S the minibatch noise at θ*. Components and variances of one sample would be related by chance, and
-components of large measured variance overestimated: components are taken from one half of the replicas,
-variances from the other. ψ of the measurement and of the law are compared on the same components, so that their
-own sampling error enters both.
+(`predict`, frozen form), C = cov(∇ℓ)/S the minibatch noise at θ*. A relu network has no smooth minimum, and its law
+is that of one whose relu is averaged over fluctuations of the pre-activations: see `_ivfr_networks`. Components and
+variances of one sample would be related by chance, and components of large measured variance overestimated:
+components are taken from one half of the replicas, variances from the other. ψ of the measurement and of the law
+are compared on the same components, so that their own sampling error enters both.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, Float
-from scipy.optimize import minimize
 
 import sgdynamics as sgd
 from sgdynamics import _checks
-from sgdynamics.data import Dataset, digits
 from sgdynamics.experiments import _ensembles
 from sgdynamics.experiments._claims import Claim, evidence
-from sgdynamics.experiments._compiled import once
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments._registry import Experiment, Result, register
 from sgdynamics.experiments._variables import Variable, dataset, measurement, variable
-from sgdynamics.networks import MLP, ConvNet
-from sgdynamics.statistics import Estimate, Snapshots
+from sgdynamics.experiments.beyond._ivfr_case import GROUPS, Case, Laws, halves
+from sgdynamics.experiments.beyond._ivfr_networks import LOSSES, NETWORKS, AveragedRelu, first_digits, problem
+from sgdynamics.statistics import Snapshots
 
 SOURCE = "Gross, Raulf and Räth (2024), Sec. III C 3 and outlook; Feng and Tu (2021)"
-LOSSES: dict[str, Callable] = {"mse": sgd.squared_error, "cross-entropy": sgd.cross_entropy}
-NETWORKS = ("linear", "tanh", "relu", "convolutional")
-GROUPS = 32  # of replicas, between which errors are measured
 RESOLUTION = 0.3  # of ψ: isotropic noise is further away than that
 
 
@@ -63,8 +56,10 @@ class IvfrNonlinearConfig:
     """Factor on the standardised images, whose total variance is 1."""
     hidden: int = 4
     """Hidden units of the two-layer networks."""
-    channels: tuple[int, ...] = (3, 3)
+    channels: tuple[int, ...] = (4, 4)
     """Channels of the convolutional network's stages."""
+    smoothing: float = 0.1
+    """Width s over which relu is averaged for its law; SGD's pre-activations, of order 1, fluctuate by about that."""
     learning_rate: float = 0.2
     """Learning rate η; time t = η × step."""
     batch_size: int = 10
@@ -90,146 +85,41 @@ class IvfrNonlinearConfig:
         _checks.count("modes", self.modes, least=3)
         _checks.count("classes", self.classes, least=2)
         _checks.count("replicas", self.replicas, least=2 * GROUPS)
-        for name in ("scale", "learning_rate", "weight_decay"):
+        for name in ("scale", "smoothing", "learning_rate", "weight_decay"):
             _checks.positive(name, getattr(self, name))
         if not set(self.networks) <= set(NETWORKS):
             raise ValueError(f"networks = {self.networks}, but each must be one of {', '.join(NETWORKS)}.")
 
 
-@dataclass(frozen=True)
-class Law:
-    """What is known at the minimum: H and C of one network and loss, and the covariance M of SGD linearised there."""
-
-    hessian: np.ndarray
-    noise: np.ndarray
-    learning_rate: float
-    weight_decay: float
-
-    @cached_property
-    def covariance(self) -> np.ndarray:
-        return self._answering(self.noise)
-
-    @cached_property
-    def isotropic(self) -> np.ndarray:
-        """The control: noise of the same trace without a preferred direction."""
-        return self._of_same_trace(np.eye(len(self.noise)))
-
-    @cached_property
-    def proportional(self) -> np.ndarray:
-        """Of noise C ∝ H (its positive part): the relation is then the weight decay's, M ∝ H (H + λ)⁻¹."""
-        h, U = np.linalg.eigh(self.hessian)
-        return self._of_same_trace((U * np.maximum(h, 0)) @ U.T)
-
-    def _of_same_trace(self, shape: np.ndarray) -> np.ndarray:
-        return self._answering(np.trace(self.noise) / np.trace(shape) * shape)
-
-    def _answering(self, noise: np.ndarray) -> np.ndarray:
-        a, U = np.linalg.eigh(self.hessian + self.weight_decay * np.eye(len(noise)))
-        η = self.learning_rate
-        return U @ (η * (U.T @ noise @ U) / (a[:, None] + a - η * a[:, None] * a)) @ U.T
-
-
-def exponent(variances: Any, curvatures: Any, xp: Any = np) -> Any:
-    """ψ = 2 d ln Var / d ln κ by least squares over the components."""
-    x = np.log(curvatures) - np.mean(np.log(curvatures))
-    return 2 * xp.sum(xp.asarray(x / np.sum(x**2)) * xp.log(variances))
-
-
-def minimum(problem: sgd.Problem, weight_decay: float) -> tuple[np.ndarray, float]:
-    """θ* of L + λ/2 |θ|² by L-BFGS, and the norm of the gradient that is left: a relu network may end on a kink."""
-    objective = once(lambda θ: jax.value_and_grad(lambda θ: problem.loss(θ) + weight_decay / 2 * θ @ θ)(θ))
-    numbers = lambda θ: tuple(np.asarray(part, float) for part in objective(jnp.asarray(θ)))
-    options = {"maxiter": 1000, "maxfun": 2000, "ftol": 0.0, "gtol": 1e-8, "maxcor": 30}
-    end = minimize(numbers, np.asarray(problem.parameters), jac=True, method="L-BFGS-B", options=options)
-    return end.x, float(np.linalg.norm(numbers(end.x)[1]))
-
-
-def law_at(problem: sgd.Problem, θ: Any, config: IvfrNonlinearConfig) -> Law:
-    """H by automatic differentiation and C from per-example gradients, both dense."""
-    hessian, gradients = map(np.asarray, _derivatives(problem, jnp.asarray(θ)))
-    G = gradients - gradients.mean(axis=0)
-    return Law(hessian, G.T @ G / len(G) / config.batch_size, config.learning_rate, config.weight_decay)
-
-
-@once
-def _derivatives(problem: sgd.Problem, θ: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """H [parameters, parameters], and the gradient of each example [samples, parameters]."""
-    one = lambda x, y: jax.grad(problem.loss)(θ, Dataset(x[None], y[None]))
-    return jax.hessian(problem.loss)(θ), jax.vmap(one)(problem.data.x, problem.data.y)
-
-
-def problem(network: str, loss: str, config: IvfrNonlinearConfig) -> sgd.Problem:
-    """A network that tells the first digits apart: one-hot targets with "mse", classes with "cross-entropy"."""
-    every = digits("value", pixels="all")
-    label = np.rint(np.asarray(every.y - every.y.min())).astype(int)
-    chosen = np.flatnonzero(label < config.classes)[: config.samples]
-    targets = label[chosen] if loss == "cross-entropy" else np.eye(config.classes)[label[chosen]]
-    data = Dataset(every.x[chosen] * config.scale, targets)
-    key, inputs = _ensembles.named(jax.random.key(config.seed), network), every.x.shape[1]
-    networks = {
-        "linear": lambda: MLP((inputs, config.classes), key=key),
-        "tanh": lambda: MLP((inputs, config.hidden, config.classes), key=key),
-        "relu": lambda: MLP((inputs, config.hidden, config.classes), jax.nn.relu, key=key),
-        "convolutional": lambda: ConvNet(config.channels, config.classes, key=key),
-    }
-    return sgd.Problem(networks[network](), data, LOSSES[loss])
-
-
-@dataclass(frozen=True)
-class Case:
-    """One network with one loss: the law at its minimum, and SGD's variances along measured components."""
-
-    name: str
-    law: Law
-    gradient: float
-    components: np.ndarray
-    variances: Estimate
-
-    def along(self, matrix: np.ndarray) -> np.ndarray:
-        return np.einsum("di,de,ei->i", self.components, matrix, self.components)
-
-    @cached_property
-    def curvatures(self) -> np.ndarray:
-        return self.along(self.law.hessian)
-
-    @cached_property
-    def measured(self) -> Estimate:
-        return self.variances.map(lambda v: exponent(v, self.curvatures, jnp), "exponent")
-
-    def predicted(self, covariance: np.ndarray) -> float:
-        """ψ of a law's variances along the same components."""
-        return float(exponent(self.along(covariance), self.curvatures))
-
-
-def halves(positions: Float[ArrayLike, "records replicas parameters"], modes: int) -> tuple[np.ndarray, Estimate]:
-    """The leading components of one half of the replicas, and the variances of the other half along them."""
-    X = np.asarray(positions, float)
-    half = X.shape[1] // 2
-    first, second = (part - part.mean(axis=1, keepdims=True) for part in (X[:, :half], X[:, half:]))
-    _, _, Vt = np.linalg.svd(first.reshape(-1, X.shape[2]), full_matrices=False)
-    V = Vt[:modes].T
-    n = second.shape[1]
-    squares = ((second @ V) ** 2).mean(axis=0) * n / (n - 1)
-    grouped = squares[: n - n % GROUPS].reshape(GROUPS, -1, modes).mean(axis=1)
-    return V, over_realisations(grouped, "variance")
+def problems(network: str, loss: str, config: IvfrNonlinearConfig) -> tuple[sgd.Problem, sgd.Problem]:
+    """What SGD learns, and what has a smooth minimum: the same, but for relu."""
+    data = first_digits(loss, samples=config.samples, classes=config.classes, scale=config.scale)
+    sizes: dict[str, Any] = {"classes": config.classes, "hidden": config.hidden, "channels": config.channels}
+    key = jax.random.key(config.seed)
+    learned = problem(network, loss, data, key=key, **sizes)
+    if network != "relu":
+        return learned, learned
+    return learned, problem(network, loss, data, AveragedRelu(config.smoothing), key=key, **sizes)
 
 
 def measure(network: str, loss: str, config: IvfrNonlinearConfig, progress: Progress) -> tuple[Case, dict]:
     """The minimum, the law there, and SGD started there."""
-    name, learned = f"{network}, {loss}", problem(network, loss, config)
-    θ, gradient = minimum(learned, config.weight_decay)
-    descent = sgd.SGD(
-        learned, learning_rate=config.learning_rate, sampler=config.batch_size, weight_decay=config.weight_decay
-    )
+    name, rough, smooth = f"{network}, {loss}", *problems(network, loss, config)
+    descents = [
+        sgd.SGD(of, learning_rate=config.learning_rate, sampler=config.batch_size, weight_decay=config.weight_decay)
+        for of in (rough, smooth)
+    ]
+    θ = smooth.minimum(config.weight_decay)
+    prediction = sgd.predict(descents[1], at=θ, form="frozen")
     steps = tuple(range(config.every, config.steps + 1, config.every))
     ensemble = _ensembles.simulate(
-        descent, Snapshots(steps), progress, name, key=jax.random.key(config.seed), replicas=config.replicas,
+        descents[0], Snapshots(steps), progress, name, key=jax.random.key(config.seed), replicas=config.replicas,
         burn_in=config.burn_in, steps=config.steps, every=config.every, initial=θ,
     )  # fmt: skip
     if ensemble.diverged:
         raise ValueError(f"{ensemble.diverged} replicas of {name} diverged: lower learning_rate.")
     components, variances = halves(ensemble.estimates.values, config.modes)
-    return Case(name, law_at(learned, θ, config), gradient, components, variances), ensemble.provenance
+    return Case(name, Laws(prediction, config.weight_decay), components, variances), ensemble.provenance
 
 
 def run(config: IvfrNonlinearConfig, progress: Progress) -> Result:
@@ -246,8 +136,9 @@ def run(config: IvfrNonlinearConfig, progress: Progress) -> Result:
 def _claims(case: Case, loss: str) -> list[Claim]:
     """The linearised law gives ψ; isotropic noise does not; with cross-entropy there is an IVFR, of ψ below 4."""
     found = evidence(case.measured)
-    harmonic, isotropic = case.predicted(case.law.covariance), case.predicted(case.law.isotropic)
-    note = f"gradient left at the minimum: {case.gradient:.1e}"
+    harmonic, isotropic = case.predicted(case.laws.harmonic), case.predicted(case.laws.isotropic)
+    averaged = "no smooth minimum: started and linearised where it is with relu averaged over fluctuations"
+    note = averaged if case.name.startswith("relu") else ""
     claims = [
         Claim.equality(
             f"{case.name}/harmonic law", SOURCE, "ψ of SGD is that of the law linearised at the minimum, frozen noise",
@@ -283,20 +174,21 @@ def _contrast(network: str, cases: dict[tuple[str, str], Case]) -> Claim:
 
 
 def _data(cases: list[Case]):
-    along = lambda law: np.stack([case.along(law(case.law)) for case in cases])
-    predicted = lambda law: [case.predicted(law(case.law)) for case in cases]
-    laws: dict[str, tuple[Callable[[Law], np.ndarray], str]] = {
-        "harmonic": (lambda law: law.covariance, "law linearised at the minimum"),
-        "isotropic": (lambda law: law.isotropic, "isotropic noise"),
-        "proportional": (lambda law: law.proportional, "noise proportional to the Hessian"),
+    along = lambda law: np.stack([case.along(law(case.laws)) for case in cases])
+    predicted = lambda law: [case.predicted(law(case.laws)) for case in cases]
+    laws: dict[str, tuple[Callable[[Laws], np.ndarray], str]] = {
+        "harmonic": (lambda laws: laws.harmonic, "law linearised at the minimum"),
+        "isotropic": (lambda laws: laws.isotropic, "isotropic noise"),
+        "proportional": (lambda laws: laws.proportional, "noise proportional to the Hessian"),
     }
+    gradients = [float(case.laws.modes.gradient_norm) for case in cases]
     words, axes = "variance along the component", ("case", "mode")
     variances = over_realisations(np.stack([np.asarray(case.variances.groups) for case in cases], axis=1))
     variables: dict[str, Variable] = measurement("variance", axes, variances, words, "w²") | {
         "exponent": variable("case", [case.measured.value for case in cases], "ψ, measured"),
         "exponent_error": variable("case", [case.measured.standard_error for case in cases], "ψ, standard error"),
         "curvature": variable(axes, [case.curvatures for case in cases], "curvature of the loss", "loss/w²"),
-        "gradient": variable("case", [case.gradient for case in cases], "norm of the gradient left", "loss/w"),
+        "gradient": variable("case", gradients, "norm of the gradient left", "loss/w"),
     }
     for name, (law, which) in laws.items():
         variables[f"variance_{name}"] = variable(axes, along(law), f"{words}, {which}", "w²")
@@ -315,7 +207,7 @@ IVFR_NONLINEAR = register(
         source=SOURCE,
         config=IvfrNonlinearConfig,
         presets={
-            "quick": IvfrNonlinearConfig(samples=120, replicas=192, burn_in=1024, steps=1000),
+            "quick": IvfrNonlinearConfig(NETWORKS[1:], samples=120, replicas=128, burn_in=1024, steps=1000),
             "paper": IvfrNonlinearConfig(samples=400, classes=4, hidden=8, channels=(4, 4), replicas=512),
         },
         run=run,
