@@ -7,6 +7,16 @@ from matplotlib.figure import Figure
 
 from sgdynamics.plotting._style import BLACK, COLOURS, GREY, legend, panels, published, simulation, theory
 
+EXPONENTS = {
+    "paper": "the paper: ψ = 2",
+    "sgd": "SGD",
+    "along": "linear response, SGD's directions",
+    "own": "linear response, its directions",
+    "sets": "the same, other data sets",
+    "spread": "their spread",
+    "mean": "their mean, with its error",
+}
+
 
 def fig9a(data: xr.Dataset) -> Figure:
     """One panel of losses for each number of samples, then curvature against variance, and ψ, for all."""
@@ -54,30 +64,32 @@ def _exponents(axes: Axes, data: xr.Dataset) -> None:
     ticks = {}
     for i, (P, colour) in enumerate(zip(samples, COLOURS, strict=False)):
         for x, (name, words) in enumerate(names.items(), start=2 * i):
-            _one_exponent(axes, data, f"at_{P}_psi_{name}", float(x), colour)
+            _one_exponent(axes, data, f"at_{P}", name, float(x), colour)
             ticks[x] = f"{words}\nP = {P}"
     ends = [-0.6, len(ticks) - 0.4]
-    published(axes, ends, [2, 2], "the paper: ψ = 2")
+    published(axes, ends, [2, 2], EXPONENTS["paper"])
     axes.set(title="ψ along both kinds of directions", ylabel="ψ", xlim=ends)
     axes.set_xticks(list(ticks), list(ticks.values()))
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     low, high = axes.get_ylim()
-    axes.set_ylim(low - 0.45 * (high - low), high)
-    axes.legend(list(once.values()), list(once), loc="lower left")
+    axes.set_ylim(low - 0.9 * (high - low), high)
+    axes.legend([once[label] for label in EXPONENTS.values()], list(EXPONENTS.values()), loc="lower left")
 
 
-def _one_exponent(axes: Axes, data: xr.Dataset, name: str, x: float, colour: str) -> None:
-    sets = data[f"{name}_sets"]
-    axes.plot(np.full(sets.size, x - 0.2), sets, ".", color=GREY, markersize=3, label="linear response, data sets")
-    mean, spread, error = float(sets.mean()), float(sets.std(ddof=1)), float(data[f"{name}_mean_error"])
-    axes.fill_between(
-        [x - 0.35, x - 0.05], mean - spread, mean + spread, color=GREY, alpha=0.25, lw=0, label="their spread"
+def _one_exponent(axes: Axes, data: xr.Dataset, at: str, name: str, x: float, colour: str) -> None:
+    """On the left what holds for the directions of linear response, on the right along those that SGD gave."""
+    sets = data[f"{at}_psi_{name}_sets"]
+    mean, spread, error = float(sets.mean()), float(sets.std(ddof=1)), float(data[f"{at}_psi_{name}_mean_error"])
+    own = data[f"{at}_psi_own" if name == "principal" else f"{at}_psi_singular_response"]
+    axes.plot(np.full(sets.size, x - 0.2), sets, ".", color=GREY, markersize=3, label=EXPONENTS["sets"])
+    band = [x - 0.35, x - 0.05]
+    axes.fill_between(band, mean - spread, mean + spread, color=GREY, alpha=0.25, lw=0, label=EXPONENTS["spread"])
+    style = {"color": BLACK, "markersize": 9, "capsize": 2, "zorder": 2.5}
+    axes.errorbar(x - 0.2, mean, error, fmt="_", label=EXPONENTS["mean"], **style)
+    axes.plot(x - 0.2, own, "D", color=colour, markersize=3.5, label=EXPONENTS["own"])
+    response = data[f"{at}_psi_{name}_response"]
+    axes.plot(x + 0.08, response, "x", color=colour, label=EXPONENTS["along"])
+    simulation(
+        axes, x + 0.25, float(data[f"{at}_psi_{name}"]), float(data[f"{at}_psi_{name}_error"]), EXPONENTS["sgd"], colour
     )
-    axes.errorbar(
-        x - 0.2, mean, error, fmt="_", color=BLACK, markersize=9, capsize=2, label="their mean, with its error"
-    )
-    axes.plot(
-        x + 0.15, data[f"{name}_response"], "x", color=BLACK, zorder=4, label="linear response, measured data set"
-    )
-    simulation(axes, x + 0.3, float(data[name]), float(data[f"{name}_error"]), "SGD", colour)

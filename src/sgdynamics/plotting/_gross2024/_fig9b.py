@@ -37,6 +37,6 @@ def _relation(axes: Axes, data: xr.Dataset) -> None:
         simulation(axes, data[f"range_{name}"], loss, None, label, colour, marker, alpha=0.8)
     axes.plot(expected, loss, "x", color=BLACK, label="linear response", zorder=4)
     published(axes, expected, expected * float(loss.mean() / expected.mean()), "ψ = 2")
-    axes.set(title="loss against variance, N_i modes", xlabel="variance  [$ησ_e^2/2S$]")
+    axes.set(title="loss against variance, $N_i$ modes", xlabel="variance  [$ησ_e^2/2S$]")
     axes.set(xlim=(0, None), ylim=(0, 2.2))
     axes.set_ylabel("δL  [$θ^2 σ_x^2 D_2/2$]")
