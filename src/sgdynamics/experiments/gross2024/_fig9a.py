@@ -20,7 +20,7 @@ of 16 data sets has, mean and spread over data sets,
     along those with Wick's noise    1.63 ± 0.05                 1.40 ± 0.07
 
 The data set of P = 500 that is measured here, of seed 0, happens to have more than all of these, 1.96, and 1.97 along
-the directions that a finite number of replicas gives: within the error of 2. That of P = 3000 has 1.49 and 1.50.
+the directions of few replicas: a short run cannot tell it from 2. The data set of P = 3000 has 1.49 and 1.50.
 Therefore "ψ = 2" is tested by the paper's own method where linear response of the data set, along the measured
 directions, is farther from 2 than the resolution of the measurement; where it is not, the claim is linear response's
 number. Which of the two is decided by theory, not by the measurement. Means over data sets are claims of their own.
