@@ -17,31 +17,25 @@ one sample of leverage h has e² = (1 − h)⟨y²⟩ and x·S_xx⁻¹ x = P h, 
 There the layers are W₁ as drawn, moved to the nearest minimum, W₁ + W₂⁺ (w* − W₂ W₁), without a flow.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-import sgdynamics as sgd
 from sgdynamics import _checks
 from sgdynamics._types import PRNGKey, Vector
 from sgdynamics.experiments import _ensembles, _noise_targets, _two_layer
-from sgdynamics.experiments._between import between
-from sgdynamics.experiments._claims import LEVEL, Claim, evidence
-from sgdynamics.experiments._compiled import once
+from sgdynamics.experiments._claims import Claim, evidence
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments._registry import Experiment, Result, register
 from sgdynamics.experiments._two_layer import TwoLayer
 from sgdynamics.experiments._two_layer_observables import local_covariance
-from sgdynamics.experiments._variables import Variable, dataset, measurement, variable
+from sgdynamics.experiments._variables import Variable, dataset, variable
+from sgdynamics.experiments.gross2024 import _fig8a_matrix
 from sgdynamics.experiments.gross2024._source import source
 from sgdynamics.statistics import Estimate, Snapshots
-from sgdynamics.theory import two_layer
-
-UNITS = "ησ_e²/(2S)"
 
 
 @dataclass(frozen=True)
@@ -99,10 +93,10 @@ def run(config: Fig8aConfig, progress: Progress) -> Result:
         replicas=config.replicas, steps=config.steps, every=config.steps,
         initial=case.starts(_ensembles.named(key, "starts"), config.replicas, case.covariance("wick")),
     )  # fmt: skip
-    measured = local_covariance(ensemble.estimates).map(lambda M: M / case.unit)
-    expected = once(case.law().covariance_after)(config.steps, case.covariance("wick")) / case.unit
+    measured = _fig8a_matrix.mapped(local_covariance(ensemble.estimates), lambda M: M / case.unit)
+    expected = _fig8a_matrix.relaxed(case, config.steps) / case.unit
     traces = [_traces(samples, config, key, progress) for samples in config.trace_samples]
-    variables = _matrices(case, measured, expected) | _trace_variables(traces)
+    variables = _fig8a_matrix.variables(case, measured, expected) | _trace_variables(traces)
     coordinates = {
         "row": variable("row", np.arange(1, len(expected) + 1), "component of z"),
         "column": variable("column", np.arange(1, len(expected) + 1), "component of z"),
@@ -110,7 +104,9 @@ def run(config: Fig8aConfig, progress: Progress) -> Result:
         "rank": variable("rank", np.arange(1, config.hidden + 1), "component of z₂"),
     }
     data = dataset(variables, coordinates).assign_attrs(inputs=config.inputs)
-    claims = _matrix_claims(case, measured, expected) + _spectrum_claims(_white(case))
+    claims = _fig8a_matrix.claims(case, measured, expected) + _fig8a_matrix.spectrum_claims(
+        _fig8a_matrix.white_inputs(case)
+    )
     for samples, estimate in zip(config.trace_samples, traces, strict=True):
         claims += _trace_claims(samples, config, estimate)
     return Result(data, claims, {"matrix": ensemble.provenance})
@@ -123,109 +119,12 @@ def _case(config: Fig8aConfig, key: PRNGKey) -> TwoLayer:
     )  # fmt: skip
 
 
-# --- the matrix -----------------------------------------------------------------------------------------------
-
-
-def _matrices(case: TwoLayer, measured: Estimate, expected: Array) -> dict[str, Variable]:
-    second = case.second_layer
-    white = case.covariance("wick", discrete=False) / case.unit
-    words = "covariance of the transformed weights z"
-    diagonal = measured.map(lambda M: jnp.diagonal(M)[second])
-    D1, D2 = case.first_strengths, case.second_strengths
-    return (
-        measurement("sgd", ("row", "column"), measured, words, UNITS)
-        | {"exact": variable(("row", "column"), expected, f"{words}, linear response", UNITS)}
-        | {"white": variable(("row", "column"), white, f"{words}, (3.30)", UNITS)}
-        | measurement("second_sgd", "rank", diagonal, "variance of z₂", UNITS)
-        | {"second_exact": variable("rank", jnp.diagonal(expected)[second], "variance of z₂, linear response", UNITS)}
-        | {"second_white": variable("rank", D1 / (D1 + D2), "variance of z₂, (3.34)", UNITS)}
-    )
-
-
-def _matrix_claims(case: TwoLayer, measured: Estimate, expected: Array) -> list[Claim]:
-    """Linear response holds; Wick's noise, independent layers and a diagonal M₂₂ do not."""
-    V = jnp.asarray(case.modes()[1])
-    N = jnp.asarray(_complement(np.asarray(V)))
-    second, inside = case.second_layer, lambda M: V.T @ M @ V
-    white = case.covariance("wick") / case.unit
-    blocks = measured.map(lambda M: M[second, second])
-    position = lambda M, wrong, right: evidence(between(M, wrong=wrong, right=right))
-    fully = evidence(blocks.map(lambda M: off_diagonal(M, expected[second, second])))
-    range_ = position(measured.map(inside), inside(white), inside(expected))
-    uncoupled = position(blocks, jnp.eye(len(expected[second, second])), expected[second, second])
-    share = evidence(measured.map(lambda M: jnp.trace(N.T @ M @ N) / jnp.trace(M)))
-    line = "on the line from {} (0) to linear response (1)"
-    return [
-        Claim.bound(
-            "matrix/whole", source("Eq. 3.29, exact noise"), "M on the range of H is linear response's (p-value)",
-            sgd.compare(measured.map(inside), inside(expected), level=LEVEL).p_value, 0.0, LEVEL, side="at least",
-        ),
-        Claim.equality("matrix/linear response", source("Eq. 3.29, exact noise"), f"M {line.format('(3.30)')}",
-                       **range_, expected=1.0, resolution=0.2),
-        Claim.rejection("matrix/white/control", source("Eq. 3.30"), f"not (3.30): M {line.format('(3.30)')}",
-                        **range_, expected=1.0, rejected=0.0),
-        Claim.rejection("second layer/uncoupled/control", source("Sec. III C 2, remark 1"),
-                        f"not isotropic: M₂₂ {line.format('no coupling')}", **uncoupled, expected=1.0, rejected=0.0),
-        Claim.equality("second layer/fully diagonal/published", source("Fig. 8(a), caption"),
-                       "correlations within M₂₂ are 0, in units of linear response's", **fully, expected=0.0,
-                       resolution=0.5),
-        Claim.equality("second layer/correlations", source("Fig. 8(a); exact noise"),
-                       "correlations within M₂₂, in units of linear response's", **fully, expected=1.0, resolution=0.5),
-        Claim.bound("matrix/rank", source("text after Eq. 3.32"),
-                    "part of tr M along the N_h directions where H is 0", **share, expected=0.01, side="at most"),
-    ]  # fmt: skip
-
-
-def off_diagonal(M: Float[Array, "n n"], expected: Float[Array, "n n"]) -> Float[Array, ""]:
-    """Least squares of the entries of M off the diagonal by the expected ones, each over √(M_ii M_jj) as expected."""
-    scales = jnp.sqrt(jnp.diagonal(expected))
-    weight = (1 - jnp.eye(len(M))) / (scales[:, None] * scales[None, :]) ** 2
-    return jnp.sum(weight * expected * M) / jnp.sum(weight * expected**2)
-
-
-def _complement(V: np.ndarray) -> np.ndarray:
-    return np.linalg.svd(V)[0][:, V.shape[1] :]
-
-
-# --- white inputs ---------------------------------------------------------------------------------------------
-
-
-def _white(case: TwoLayer) -> TwoLayer:
-    """The same layers and inputs that are exactly white, with residuals without correlation to them."""
-    x = np.asarray(case.data.x)
-    x = x @ np.linalg.inv(np.linalg.cholesky(x.T @ x / len(x))).T * np.sqrt(case.input_variance)
-    y = np.asarray(case.data.y)
-    residuals = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
-    first, second = (np.asarray(W) for W in case.layers)
-    return replace(case, data=sgd.data.Dataset(x, x @ (second @ first).T + residuals))
-
-
-def _spectrum_claims(white: TwoLayer) -> list[Claim]:
-    """(3.28) and (3.34), evaluated: with Wick's noise they hold to rounding."""
-    M = np.asarray(white.covariance("wick", discrete=False)) / white.unit
-    D1, D2 = white.first_strengths, white.second_strengths
-    rates = two_layer.relaxation_rates(*white.layers, input_variance=white.input_variance)
-    eigenvalues = np.linalg.eigvalsh(white.hessian)[::-1]
-    projector = np.arange(len(M)) < white.widths[0]
-    second = M[white.second_layer, white.second_layer]
-    evaluated = {
-        "white/rates": ("Eq. 3.28", "relaxation rates, over the largest", abs(eigenvalues - rates).max() / rates[0]),
-        "white/spectrum": ("Eq. 3.32", "eigenvalues of M: N_i of them 1, N_h of them 0",
-                           abs(np.linalg.eigvalsh(M)[::-1] - projector).max()),
-        "white/second layer": ("Eq. 3.34", "M₂₂, diagonal and rest", abs(second - np.diag(D1 / (D1 + D2))).max()),
-    }  # fmt: skip
-    return [
-        Claim.bound(id, source(equation), f"largest deviation of the {words}", deviation, 0.0, 1e-10, side="at most")
-        for id, (equation, words, deviation) in evaluated.items()
-    ]
-
-
 # --- the trace ------------------------------------------------------------------------------------------------
 
 
 def _traces(samples: int, config: Fig8aConfig, key: PRNGKey, progress: Progress) -> Estimate:
     """tr M in units of N_i η ⟨y²⟩/2S, mean over data sets."""
-    keys = jax.random.split(_ensembles.named(key, f"P = {samples}"), config.data_sets)
+    keys = [_ensembles.named(key, f"P = {samples}, data {number}") for number in range(config.data_sets)]
     return over_realisations(np.stack([_trace(samples, config, key, progress) for key in keys]))
 
 
@@ -238,7 +137,7 @@ def _trace(samples: int, config: Fig8aConfig, key: PRNGKey, progress: Progress) 
     )  # fmt: skip
     V = case.modes()[1]
     M = np.asarray(local_covariance(ensemble.estimates).value)
-    unit = config.learning_rate * float(jnp.mean(case.data.y**2)) / (2 * config.batch_size)
+    unit = config.learning_rate * np.mean(np.asarray(case.data.y) ** 2) / (2 * config.batch_size)
     return float(np.trace(V.T @ M @ V)) / (config.inputs * unit)
 
 
