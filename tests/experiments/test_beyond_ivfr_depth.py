@@ -8,6 +8,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.beyond import _ivfr, _ivfr_depth
 
+pytestmark = pytest.mark.long
+
 
 def case(depth=3, inputs=5):
     s = np.geomspace(0.3, 2.0, 4)

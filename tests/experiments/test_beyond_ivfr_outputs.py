@@ -8,6 +8,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.beyond import _ivfr, _ivfr_outputs
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

@@ -11,6 +11,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.gross2024 import _bayesian
 
+pytestmark = pytest.mark.long
+
 CONFIG = _bayesian.BayesianConfig(
     inputs=3, samples=8, weight_decay=0.1, variances=(3.0,), learning_rates=(0.2, 0.1), replicas=512, relaxations=16.0,
     learning_rate=0.2, temperature=0.01,
