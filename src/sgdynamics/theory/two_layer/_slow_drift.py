@@ -14,6 +14,7 @@ then grows by η `balance_drift`. The paper sees the drop of |W₂|², "reserved
 slope towards the flat, and the mean slides down that slope, −η ∇½ tr(∇²L Σ), at a speed of second order in η.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from sgdynamics import _checks
 from sgdynamics._types import Matrix, RealScalar, Scalar, Vector
 from sgdynamics.theory.regression import sampling_factor
 from sgdynamics.theory.two_layer._arguments import Data, First, Second, data, layers, positive
-from sgdynamics.theory.two_layer._bases import identity_frame
+from sgdynamics.theory.two_layer._bases import Frame, identity_frame
 from sgdynamics.theory.two_layer._noise import frame_gradient, frame_hessian, frame_noise
 
 
@@ -106,7 +107,9 @@ def _moments(W1: First, W2: Second, samples: Data, η: Scalar, c: Scalar, *, ste
     return SlowDrift(m[:, : W1.size].reshape(-1, *W1.shape), m[:, W1.size :].reshape(-1, *W2.shape), Σ)
 
 
-def _step(at, η: Scalar, c: Scalar, moments: tuple[Vector, Matrix], _: None) -> tuple[tuple[Vector, Matrix], None]:
+def _step(
+    at: Callable[[Vector], tuple[Frame, Data]], η: Scalar, c: Scalar, moments: tuple[Vector, Matrix], _: None
+) -> tuple[tuple[Vector, Matrix], None]:
     m, Σ = moments
     here = at(m)
     slope = jax.grad(lambda θ: jnp.sum(frame_hessian(*at(θ)) * Σ) / 2)(m)
@@ -114,7 +117,7 @@ def _step(at, η: Scalar, c: Scalar, moments: tuple[Vector, Matrix], _: None) ->
     return (m - η * (frame_gradient(*here) + slope), T @ Σ @ T.T + η**2 * c * frame_noise(*here, "exact")), None
 
 
-def _network(samples: Data, one: tuple[int, int], two: tuple[int, int], θ: Vector):
+def _network(samples: Data, one: tuple[int, int], two: tuple[int, int], θ: Vector) -> tuple[Frame, Data]:
     """The coordinates θ themselves, and the data with the residuals that these weights leave."""
     W1, W2 = θ[: one[0] * one[1]].reshape(one), θ[one[0] * one[1] :].reshape(two)
     residuals = samples.targets - (samples.x @ W1.T) @ W2.T
