@@ -1,6 +1,6 @@
 """Small networks that tell the first handwritten digits apart, for the variance-flatness relation.
 
-A relu network with weight decay ends on kinks: at each of eight minima that were tried five to sixteen
+A relu network with weight decay ends on kinks: at each of sixteen minima that were tried five to sixteen
 pre-activations are 0, and the gradient jumps there, so that it has no Hessian. SGD does not rest on the kinks: its
 pre-activations z fluctuate by some s, over which it sees the average
 
