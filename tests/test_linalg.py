@@ -304,19 +304,27 @@ def test_float32():
     assert relative(A @ X + X @ A.T - N, N) < 1e-4
 
 
-@pytest.mark.parametrize("rank", [40, 6])
-def test_leading_eigenpairs(rank):
-    """Also where the Krylov space is exhausted before its size."""
-    B = normal(1, 40, rank) * jnp.logspace(0, -2, rank)[None, :]
-    A = B @ B.T
-    found = _linalg.leading_eigenpairs(lambda v: A @ v, 40, 5)
-    values, vectors = np.linalg.eigh(A)
-    np.testing.assert_allclose(found.values, values[::-1][:5], rtol=1e-9)
-    np.testing.assert_allclose(np.abs(found.vectors.T @ vectors[:, ::-1][:, :5]), np.eye(5), atol=1e-6)
-    assert jnp.max(found.residuals) < 1e-10 * values[-1] and abs(found.lowest - values[0]) < 1e-9 * values[-1]
-    few = _linalg.leading_eigenpairs(lambda v: A @ v, 40, 5, krylov=6)
-    nearest = np.abs(np.asarray(few.values)[:, None] - values[None, :]).min(axis=1)
-    assert np.all(nearest <= np.asarray(few.residuals) + 1e-12)
-    assert rank == 6 or jnp.max(few.residuals) > 1e-6 * values[-1]
-    with pytest.raises(ValueError, match="modes = 41"):
-        _linalg.leading_eigenpairs(lambda v: A @ v, 40, 41)
+SPECTRA = {
+    "alike but for 30": np.r_[1 / np.arange(1, 31), np.full(470, 1e-4)],
+    "rank 30": np.r_[1 / np.arange(1, 31), np.zeros(470)],
+    "every one five times": np.repeat(1 / np.arange(1, 101), 5),
+    "one negative": np.r_[1 / np.arange(1, 500), -0.1],
+    "few": np.linspace(0, 1, 40),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_leading_eigenpairs(name):
+    """Also where the space is exhausted, and where eigenvalues are degenerate."""
+    values = SPECTRA[name]
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=2 * values.shape))[0]
+    A = jnp.asarray(rotation * values[None, :] @ rotation.T)
+    found = jax.jit(lambda A: _linalg.leading_eigenpairs(lambda v: A @ v, len(values), 12))(A)
+    np.testing.assert_allclose(found.values, np.sort(values)[::-1][:12], atol=1e-12)
+    np.testing.assert_allclose(A @ found.vectors, found.vectors * found.values[None, :], atol=1e-8)
+    np.testing.assert_allclose(found.vectors.T @ found.vectors, np.eye(12), atol=1e-10)
+    assert jnp.max(found.residuals) < 1e-8 and found.lowest >= values.min() - 1e-12
+    if name == "one negative":
+        assert found.lowest < -0.09
+    with pytest.raises(ValueError, match="modes = 501"):
+        _linalg.leading_eigenpairs(lambda v: v, 500, 501)

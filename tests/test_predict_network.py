@@ -1,5 +1,6 @@
 """The law of any network at its minimum, against theory's closed forms, a slow NumPy construction and an ensemble."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -157,8 +158,7 @@ def test_its_langevin_equation(slow, order):
 def test_leading_modes_are_exact_without_the_others(monkeypatch):
     dynamics = sgd.SGD(TANH, learning_rate=0.2, sampler=4, momentum=0.7, weight_decay=DECAY)
     whole = sgd.predict(dynamics, at=MINIMUM)
-    monkeypatch.setattr(_predict._harmonic, "DENSE_LIMIT", 5)  # then by Lanczos
-    monkeypatch.setattr(_predict._prediction, "DENSE_LIMIT", 5)
+    monkeypatch.setattr(_predict._harmonic, "DENSE_LIMIT", 5)  # then by products with the Hessian
     part = sgd.predict(dynamics, at=MINIMUM, modes=4)
     V = whole.modes.vectors[:, :4]
     assert_close(part.along(V), whole.along(V), 1e-8)
@@ -166,7 +166,7 @@ def test_leading_modes_are_exact_without_the_others(monkeypatch):
     assert "leading 4 of 13" in part.form and float(part.modes.residuals.max()) < 1e-10
     with pytest.raises(ValueError, match=r"outside the leading modes.*more `modes`"):
         part.along(np.eye(13)[:, :2])
-    with pytest.raises(ValueError, match=r"covariance of 13 parameters.*along"):
+    with pytest.raises(ValueError, match=r"covariance of all 13 parameters.*along"):
         _ = part.covariance
     assert part.draw(KEY).position.shape == (13,)
 
@@ -181,6 +181,17 @@ def test_flatness_is_the_curvature_along_principal_components():
     np.testing.assert_allclose(flatness.curvatures, expected, rtol=1e-6)
     excess = np.trace(H @ prediction.covariance) / 2
     np.testing.assert_allclose(prediction.loss(TANH), TANH.loss(MINIMUM) + excess, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "momentum"])
+def test_derivatives(name):
+    def trace(value):
+        settings = dict(learning_rate=0.2, weight_decay=DECAY, momentum=0.5) | {name: value}
+        return jnp.trace(sgd.predict(sgd.SGD(TANH, sampler=4, **settings)).covariance)
+
+    at = {"learning_rate": 0.2, "weight_decay": DECAY, "momentum": 0.5}[name]
+    h = 1e-4 * at
+    np.testing.assert_allclose(jax.grad(trace)(at), (trace(at + h) - trace(at - h)) / (2 * h), rtol=1e-4)
 
 
 # --- other noise --------------------------------------------------------------------------------------------
@@ -215,6 +226,13 @@ DESCENT = sgd.SGD(TANH, learning_rate=0.2, sampler=4, weight_decay=DECAY)
 def test_a_point_with_a_gradient_is_refused():
     with pytest.raises(ValueError, match=r"\|gradient\| at the minimum = .*no minimum.*problem\.minimum"):
         sgd.predict(DESCENT, at=TANH.parameters)
+
+
+def test_it_is_refused_under_jit_too():
+    covariance = eqx.filter_jit(lambda θ: sgd.predict(DESCENT, at=θ).covariance)
+    assert_close(covariance(MINIMUM), sgd.predict(DESCENT, at=MINIMUM).covariance, 1e-10)
+    with pytest.raises(RuntimeError, match="no minimum"):
+        covariance(TANH.parameters)
 
 
 def test_a_point_beside_the_minimum_is_refused():
@@ -256,6 +274,10 @@ def test_weight_decay_makes_them_stiff():
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match=r"at has shape \(3,\).*problem\.parameters"):
         sgd.predict(DESCENT, at=np.zeros(3))
+    with pytest.raises(ValueError, match=r"at is a MLP.*problem\.parameters"):
+        sgd.predict(DESCENT, at=TANH.unflatten(MINIMUM))
+    with pytest.raises(ValueError, match="noise is a Isotropic of other parameters than the 13"):
+        sgd.predict(sgd.Langevin(TANH, **SETTINGS, noise=noise.Isotropic(7, 1.0)), at=MINIMUM)
     with pytest.raises(ValueError, match="form = 'additive'"):
         sgd.predict(DESCENT, form="additive")
     with pytest.raises(ValueError, match="modes = 14"):

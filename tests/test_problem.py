@@ -267,3 +267,17 @@ def test_products_with_the_hessian_are_the_hessians():
     np.testing.assert_allclose(eqx.filter_jit(problem.hessian)(θ), H, atol=1e-13)  # more than HESSIAN_CHUNK parameters
     v = jnp.cos(jnp.arange(229.0))
     np.testing.assert_allclose(problem.hessian_product(θ, v), H @ v, atol=1e-12)
+
+
+def test_a_minimum_has_the_derivatives_of_the_implicit_function():
+    problem = sgd.Problem(sgd.networks.MLP((3, 2, 1), key=KEY), Dataset(X, Y1))
+    start = problem.minimum(0.03)  # from afar small changes can lead into another basin
+
+    def of(decay, y):
+        return jnp.sum(jnp.sin(sgd.Problem(problem.network, Dataset(X, y)).minimum(decay, start=start)))
+
+    v, h = jnp.cos(jnp.arange(7.0)), 1e-5
+    slopes = jax.grad(of, argnums=(0, 1))(0.03, jnp.asarray(Y1))
+    np.testing.assert_allclose(slopes[0], (of(0.03 + h, Y1) - of(0.03 - h, Y1)) / (2 * h), rtol=1e-4)
+    np.testing.assert_allclose(slopes[1] @ v, (of(0.03, Y1 + h * v) - of(0.03, Y1 - h * v)) / (2 * h), rtol=1e-4)
+    np.testing.assert_allclose(jax.jvp(lambda d: of(d, Y1), (0.03,), (1.0,))[1], slopes[0], rtol=1e-9)

@@ -185,7 +185,7 @@ class Problem(eqx.Module):
         nearest to `start` (from θ = 0: of minimum norm).
         Raises `ValueError` where |gradient| does not fall below `tolerance` × (1 + |gradient at start|) within
         `steps` of Newton's, or 50 times as many of L-BFGS, naming the gradient that is left. `tolerance` is 1e-10 in
-        64 bits, 1e-5 in 32, unless told.
+        64 bits, 1e-5 in 32, unless told. Derivatives, in both modes, are those of the implicit function.
         """
         _checks.not_negative("weight_decay", weight_decay)
         θ = self.parameters if start is None else jnp.asarray(start)
@@ -194,7 +194,10 @@ class Problem(eqx.Module):
         decay = jnp.asarray(weight_decay, θ.dtype)
         θ, left, scale = _minimise(self, θ, decay, jnp.asarray(tolerance, θ.dtype), steps)
         allowed = f"below {tolerance} × (1 + {scale})"
-        remedy = "Start nearer to a minimum (`start=`), allow more `steps` or a larger `tolerance`."
+        remedy = (
+            "Start nearer to a minimum (`start=`), allow more `steps` or a larger `tolerance`. A network with kinks "
+            "(relu) may have no smooth minimum."
+        )
         return _checks.provided(θ, "|gradient| at the end of minimum()", left, left <= tolerance * (1 + scale),
                                 allowed=allowed, remedy=remedy)  # fmt: skip
 
@@ -208,9 +211,38 @@ class Problem(eqx.Module):
         return data.sample(jax.random.key(0), POPULATION_SAMPLE) if isinstance(data, Teacher) else data
 
 
-@eqx.filter_jit
-def _minimise(problem: Problem, θ: Vector, decay: Scalar, tolerance: Scalar, steps: int):
+@eqx.filter_custom_jvp
+def _minimise(
+    problem: Problem, θ: Vector, decay: Scalar, tolerance: Scalar, steps: int
+) -> tuple[Vector, Scalar, Scalar]:
     """θ, |gradient| there and |gradient| at the start, of L + ½ decay |θ|²."""
+    return _minimised(problem, θ, decay, tolerance, steps)
+
+
+@_minimise.def_jvp
+def _implicit(primals, tangents):
+    """From ∇L + λ θ = 0: dθ = −(∇²L + λ)⁺ d(∇L + λ θ), and along what is flat the start's."""
+    problem, _, decay, *_ = primals
+    d_problem, d_start, d_decay, *_ = tangents
+    θ, left, scale = _minimise(*primals)
+    moved = lambda problem, decay: problem.gradient(θ) + decay * θ
+    dg = eqx.filter_jvp(moved, (problem, decay), (d_problem, d_decay))[1]
+    d_start = jnp.zeros_like(θ) if d_start is None else d_start
+    return (θ, left, scale), (_answer(problem, θ, decay, dg, d_start), jnp.zeros_like(left), jnp.zeros_like(scale))
+
+
+@eqx.filter_jit
+def _answer(problem: Problem, θ: Vector, decay: Scalar, dg: Vector, d_start: Vector) -> Vector:
+    if θ.shape[0] > DENSE_HESSIAN_LIMIT:
+        return -jax.scipy.sparse.linalg.cg(lambda v: problem.hessian_product(θ, v) + decay * v, dg)[0]
+    values, vectors = jnp.linalg.eigh(problem.hessian(θ) + decay * jnp.eye(θ.shape[0], dtype=θ.dtype))
+    kept = jnp.abs(values) > θ.shape[0] * jnp.finfo(θ.dtype).eps * jnp.abs(values).max()
+    inverse = jnp.where(kept, 1 / jnp.where(kept, values, 1), 0)
+    return vectors @ (jnp.where(kept, 0, 1) * (vectors.T @ d_start) - inverse * (vectors.T @ dg))
+
+
+@eqx.filter_jit
+def _minimised(problem: Problem, θ: Vector, decay: Scalar, tolerance: Scalar, steps: int):
     objective = lambda θ: problem.loss(θ) + decay * jnp.sum(θ**2) / 2
     hessian = lambda θ: problem.hessian(θ) + decay * jnp.eye(θ.shape[0], dtype=θ.dtype)
     first = jnp.linalg.norm(jax.grad(objective)(θ))

@@ -1,7 +1,13 @@
-"""The leading eigenpairs of a symmetric matrix that is known by its products with vectors: Lanczos' method.
+"""The leading eigenpairs of a symmetric matrix that is known by its products with vectors: block Krylov spaces.
 
-With the Krylov basis Q of m vectors and T = Qᵀ A Q, an eigenpair (τ, s) of T gives the Ritz pair (τ, Q s) of A, whose
-residual is |A Q s − τ Q s|. An eigenvalue of A lies within that of τ.
+    Q = orth[X, A X, A² X, …],   T = Qᵀ A Q,   (τ, s) of T:   Ritz pairs (τ, Q s), residuals |A Q s − τ Q s|,
+
+restarted from the leading Ritz vectors until the residuals vanish. An eigenvalue of A lies within a residual of each τ.
+
+X has more columns than eigenpairs are asked for, so that every multiplicity is seen: Lanczos' method from one vector
+finds one eigenvector of each eigenvalue, and breaks down where its space is exhausted, as the Hessians of
+overparameterised networks with weight decay exhaust it (all but a few eigenvalues alike). Q is orthogonalised twice and
+A Q is kept, so that T is the true projection whatever rounding did to Q.
 """
 
 from collections.abc import Callable
@@ -11,11 +17,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from matfree import decomp, eig
 
 from sgdynamics import _checks
 
 Vector: TypeAlias = Float[Array, " parameters"]
+Block: TypeAlias = Float[Array, "parameters _"]
+
+MARGIN = 8  # columns of X beyond those that are asked for
+BLOCKS, RESTARTS = 6, 12
+TOLERANCE = 1e-9  # of the residuals, in units of the largest eigenvalue
+FRESH = 1e-12  # of the block's entries
+TOGETHER = 32  # products that are worked out at once
 
 
 class LeadingEigenpairs(eqx.Module):
@@ -27,20 +39,61 @@ class LeadingEigenpairs(eqx.Module):
     lowest: Float[Array, ""]
 
 
-def leading_eigenpairs(
-    matvec: Callable[[Vector], Vector], size: int, count: int, *, krylov: int | None = None
-) -> LeadingEigenpairs:
-    """The `count` largest eigenvalues of a symmetric [size, size] matrix, by a Krylov space of `krylov` vectors.
+def leading_eigenpairs(matvec: Callable[[Vector], Vector], size: int, count: int) -> LeadingEigenpairs:
+    """The `count` largest eigenvalues of a symmetric [size, size] matrix. The start is random and always the same.
 
-    `krylov` is 3 count + 50 unless told, at most `size`. The start is random and always the same.
+    What has not converged shows in `residuals`; nothing is raised. `lowest` is an upper bound of the lowest eigenvalue.
     """
     count = _checks.count("modes", count)
     _checks.require("modes", count, count <= size, allowed=f"at most the number of parameters, {size}")
-    krylov = min(size, 3 * count + 50) if krylov is None else min(size, _checks.count("krylov", krylov, least=count))
-    start = jax.random.normal(jax.random.key(0), (size,), jnp.result_type(float))
-    values, rows = eig.eigh_partial(decomp.tridiag_sym(krylov))(matvec, start)
-    vectors = rows[::-1][:count].T
-    kept = values[::-1][:count]
-    image = jax.lax.map(matvec, vectors.T).T
-    residuals = jnp.linalg.norm(image - vectors * kept[None, :], axis=0)
-    return LeadingEigenpairs(kept, vectors, residuals, values[0])
+    product = lambda Q: jax.lax.map(matvec, Q.T, batch_size=TOGETHER).T
+    width = count + MARGIN
+    if size <= BLOCKS * width:
+        basis = jnp.eye(size)
+        return _ritz(basis, product(basis), count)[0]
+
+    def restart(carry):
+        _, start, k = carry
+        return *_ritz(*_krylov(product, start, width), count), k + 1
+
+    def unfinished(carry):
+        found, _, k = carry
+        return (jnp.max(found.residuals) > TOLERANCE * jnp.max(jnp.abs(found.values))) & (k < RESTARTS)
+
+    start = _orthonormal(jax.random.normal(jax.random.key(0), (size, 2 * width), jnp.result_type(float)))
+    first = _ritz(*_krylov(product, start, width), count)
+    return jax.lax.while_loop(unfinished, restart, (*first, 1))[0]
+
+
+def _krylov(product: Callable[[Block], Block], start: Block, width: int) -> tuple[Block, Block]:
+    """Q and A Q, from the orthonormal columns of `start` and the images of the first `width` of them."""
+    basis, image = start, product(start)
+    new = image[:, :width]
+    for k in range(BLOCKS - 2):
+        # where the space is exhausted nothing but rounding is left: random directions take over
+        fresh = jax.random.normal(jax.random.key(k), new.shape, new.dtype)
+        new = _outside(basis, new) + FRESH * jnp.sqrt(jnp.mean(image[:, :width] ** 2)) * fresh
+        for _ in range(3):
+            new = _orthonormal(_outside(basis, new))
+        basis, new = jnp.concatenate([basis, new], axis=1), product(new)
+        image = jnp.concatenate([image, new], axis=1)
+    return basis, image
+
+
+def _ritz(basis: Block, image: Block, count: int) -> tuple[LeadingEigenpairs, Block]:
+    """The leading Ritz pairs, and the vectors from which to restart."""
+    T = basis.T @ image
+    values, s = jnp.linalg.eigh((T + T.T) / 2)
+    kept, s = values[::-1][:count], s[:, ::-1]
+    vectors = basis @ s[:, :count]
+    residuals = jnp.linalg.norm(image @ s[:, :count] - vectors * kept[None, :], axis=0)
+    restart = _orthonormal(basis @ s[:, : 2 * (count + MARGIN)])
+    return LeadingEigenpairs(kept, vectors, residuals, values[0]), restart
+
+
+def _outside(basis: Block, block: Block) -> Block:
+    return block - basis @ (basis.T @ block)
+
+
+def _orthonormal(block: Block) -> Block:
+    return jnp.linalg.qr(block)[0]

@@ -11,10 +11,11 @@ which does not vanish at a minimum of a non-linear network; here it is kept.
 
 Directions with |h| ≤ cut · h_max count as flat: nothing moves along them, and noise along them is an error, because θ
 would diffuse without end. The cut is 1e-9, or, up to 1e-6, 100 times the relative gradient that is left at the point:
-a gradient lifts the zeros of the Hessian by as much, up or down. The block of a leading subspace is exact, since modes i, j of M need h_i, h_j and C_ij only.
+a gradient lifts the zeros of the Hessian by as much, up or down. The block of a leading subspace is exact, since modes
+i, j of M need h_i, h_j and C_ij only.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -23,8 +24,8 @@ from jaxtyping import Array, Float
 
 from sgdynamics import _checks
 from sgdynamics._linalg import leading_eigenpairs
-from sgdynamics._predict._prediction import DENSE_LIMIT, Modes, Prediction
-from sgdynamics._predict._settings import constant, no_epochs
+from sgdynamics._predict._prediction import Modes, Prediction
+from sgdynamics._predict._settings import constant, no_epochs, point
 from sgdynamics._problem import Problem
 from sgdynamics._types import Scalar, Vector
 from sgdynamics.dynamics import SGD, Langevin
@@ -32,7 +33,10 @@ from sgdynamics.ensemble import fingerprint
 from sgdynamics.noise import AbstractNoise, minibatch
 from sgdynamics.theory.harmonic import HarmonicDescent, HarmonicLangevin
 
+Pairs: TypeAlias = Float[Array, "modes modes"]
+
 CUT, MOST_CUT = 1e-9, 1e-6  # curvatures below this share of the largest are flat directions
+DENSE_LIMIT = 4_000  # parameters, above which no matrix [parameters, parameters] is built
 LEADING = 100  # modes of a network above DENSE_LIMIT, unless told
 GRADIENT = 1e-4  # of √(2 h_max L) + h_max |θ|
 SHIFT = 0.1  # standard deviations that the minimum may be off
@@ -48,14 +52,14 @@ def harmonic(dynamics: SGD | Langevin, at: Any, modes: int | None) -> Prediction
     name = fingerprint(dynamics)
     dynamics = _in_64_bits(dynamics)
     problem, λ = dynamics.problem, constant(dynamics, "weight_decay")
-    θ = problem.minimum(λ) if at is None else _checks.finite("at", _checks.float64("at", at))
-    θ = _checks.shaped("at", θ, problem.parameters.shape, "It is a flat parameter vector: see problem.parameters.")
-    noise = minibatch(problem, dynamics.sampler) if isinstance(dynamics, SGD) else dynamics.noise
-    found, gradient = _modes(problem, θ, λ, _count(θ.shape[0], modes))
+    # what cannot be predicted is refused before the work is done
+    noise = _noise(dynamics)
+    count = _count(problem.parameters.shape[0], modes)
+    θ = problem.minimum(λ) if at is None else point(problem, at)
+    found, gradient = _modes(problem, θ, λ, count)
     C = _noise_in(found, noise, θ)
     law, η, time = _law(dynamics, found.curvatures, C)
-    M = law.stationary_covariance()
-    _check_is_minimum(found, gradient, M, θ)
+    M = _at_minimum(law.stationary_covariance(), found, gradient, θ)
     phase = law.phase_covariance() if _has_momentum(dynamics) else None
     kept, total = found.curvatures.shape[0], θ.shape[0]
     where = "" if kept == total else f", leading {kept} of {total} modes"
@@ -64,11 +68,10 @@ def harmonic(dynamics: SGD | Langevin, at: Any, modes: int | None) -> Prediction
 
 
 def _law(
-    dynamics: SGD | Langevin, h: Float[Array, " modes"], C: Float[Array, "modes modes"]
+    dynamics: SGD | Langevin, h: Float[Array, " modes"], C: Pairs
 ) -> tuple[HarmonicDescent | HarmonicLangevin, Scalar, str]:
     η = constant(dynamics, "learning_rate")
     if isinstance(dynamics, SGD):
-        no_epochs(dynamics)
         return HarmonicDescent(h, C, learning_rate=η, momentum=constant(dynamics, "momentum")), η, "discrete time"
     rates = h if dynamics.order == 1 else h + η / 2 * h**2
     return HarmonicLangevin(rates, η * C), η, "continuous time"
@@ -90,18 +93,19 @@ def _modes(problem: Problem, θ: Vector, λ: Scalar, count: int) -> tuple[Modes,
     h, V, residuals, lowest, g, loss = (_dense_modes if dense else _leading_modes)(problem, θ, λ, count)
     scale = jnp.sqrt(2 * h[0] * jnp.abs(loss)) + h[0] * jnp.linalg.norm(θ)
     norm = jnp.linalg.norm(g)
-    _checks.require(
-        "|gradient| at the minimum", norm, norm <= GRADIENT * scale,
+    h = _checks.provided(
+        h, "|gradient| at the minimum", norm, norm <= GRADIENT * scale,
         allowed=f"below {GRADIENT} × (√(2 h L) + h |θ|): the point is no minimum", remedy=MINIMUM,
     )  # fmt: skip
-    cut = jnp.clip(100 * norm / jnp.where(scale > 0, scale, 1), CUT, MOST_CUT)
-    _checks.require(
-        "the lowest curvature at the minimum", lowest, lowest >= -cut * h[0],
-        allowed="not negative: the point is a saddle", remedy=MINIMUM,
+    h = _checks.provided(
+        h, "the residual of the leading modes", residuals.max(), residuals.max() <= RESIDUAL * h[0],
+        allowed=f"below {RESIDUAL} × the largest curvature",
+        remedy="Their curvatures lie too close to the next ones: ask for other `modes`.",
     )  # fmt: skip
-    _checks.require(
-        "the residual of Lanczos' modes", residuals.max(), residuals.max() <= RESIDUAL * h[0],
-        allowed=f"below {RESIDUAL} × the largest curvature", remedy="Ask for fewer `modes`.",
+    cut = jnp.clip(100 * norm / jnp.where(scale > 0, scale, 1), CUT, MOST_CUT)
+    h = _checks.provided(
+        h, "the lowest curvature at the minimum", lowest, lowest >= -cut * h[0],
+        allowed="not negative: the point is a saddle", remedy=MINIMUM,
     )  # fmt: skip
     h = jnp.where(h > cut * h[0], h, 0)
     return Modes(h, V, residuals, norm, cut), g
@@ -124,14 +128,14 @@ def _gradient(problem: Problem, θ: Vector, λ: Scalar) -> tuple[Vector, Scalar]
     return problem.gradient(θ) + λ * θ, problem.loss(θ) + λ * jnp.sum(θ**2) / 2
 
 
-def _check_is_minimum(modes: Modes, gradient: Vector, M: Float[Array, "modes modes"], θ: Vector) -> None:
-    """In every mode the minimum is where `θ` is, by the standard deviation of the law."""
+def _at_minimum(M: Pairs, modes: Modes, gradient: Vector, θ: Vector) -> Pairs:
+    """M, where in every mode the minimum is where θ is, by the standard deviation of the law."""
     h = modes.curvatures
     shift = jnp.abs(modes.vectors.T @ gradient) / jnp.where(h > 0, h, jnp.inf)
     allowed = SHIFT * jnp.sqrt(jnp.diagonal(M)) + DISTANCE * jnp.linalg.norm(θ)
     excess = jnp.max(shift / jnp.where(allowed > 0, allowed, jnp.inf))
-    _checks.require(
-        "the distance to the minimum, in units of what is allowed,", excess, excess <= 1,
+    return _checks.provided(
+        M, "the distance to the minimum, in units of what is allowed,", excess, excess <= 1,
         allowed=f"at most 1: {SHIFT} standard deviations in every mode", remedy=MINIMUM,
     )  # fmt: skip
 
@@ -139,7 +143,26 @@ def _check_is_minimum(modes: Modes, gradient: Vector, M: Float[Array, "modes mod
 # --- its noise ----------------------------------------------------------------------------------------------
 
 
-def _noise_in(modes: Modes, noise: AbstractNoise, θ: Vector) -> Float[Array, "modes modes"]:
+def _noise(dynamics: SGD | Langevin) -> AbstractNoise:
+    """The gradient noise; an error where none is known, or where it is that of another number of parameters."""
+    if isinstance(dynamics, SGD):
+        no_epochs(dynamics)
+        return minibatch(dynamics.problem, dynamics.sampler)
+    noise, parameters = dynamics.noise, dynamics.problem.parameters.shape
+    z = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float64), noise.sources())
+    try:
+        shape = eqx.filter_eval_shape(noise.apply, jax.ShapeDtypeStruct(parameters, jnp.float64), z).shape
+    except TypeError:
+        shape = None
+    if shape != parameters:
+        raise ValueError(
+            f"noise is a {type(noise).__name__} of other parameters than the {parameters[0]} of the network. "
+            "Make it for as many."
+        )
+    return noise
+
+
+def _noise_in(modes: Modes, noise: AbstractNoise, θ: Vector) -> Pairs:
     """C in the modes; exactly 0 along flat directions, where there may be none."""
     C = _covariance_along(noise, θ, modes.vectors)
     C = (C + C.T) / 2
@@ -169,4 +192,4 @@ def _has_momentum(dynamics: SGD | Langevin) -> bool:
     if not isinstance(dynamics, SGD):
         return False
     β = dynamics.momentum
-    return callable(β) or not _checks.is_concrete(β) or float(β) != 0
+    return callable(β) or not _checks.is_concrete(β) or bool(β != 0)

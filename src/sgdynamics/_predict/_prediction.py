@@ -19,7 +19,6 @@ from sgdynamics.theory.ou import OrnsteinUhlenbeck
 from sgdynamics.theory.recursion import LinearRecursion
 
 Law: TypeAlias = OrnsteinUhlenbeck | LinearRecursion | HarmonicDescent | HarmonicLangevin
-DENSE_LIMIT = 4_000  # parameters, above which no matrix [parameters, parameters] is built
 SPAN = 1e-6  # how much of a direction may lie outside the modes
 
 
@@ -59,8 +58,9 @@ class Modes(eqx.Module):
 class Prediction(eqx.Module):
     """The stationary law of a dynamics, to second order.
 
-    - mean [parameters], covariance [parameters, parameters]: of θ. Of a network above 4,000 parameters the law is
-      known in its leading `modes` only; `covariance` is then an error, and `along` gives it in their span.
+    - mean [parameters], covariance [parameters, parameters]: of θ. Where the law is known in leading `modes` only
+      (of a network above 4,000 parameters, or as asked for), `covariance` and what is made of it is an error, `along`
+      gives it in their span, and `draw` gives states that scatter in them alone.
     - phase_covariance [2 parameters, 2 parameters]: of (θ, v), where there is a velocity; else None.
     - law: the linear process, about the mean, that has this covariance and these correlations in time:
       an `OrnsteinUhlenbeck`, or a `LinearRecursion` (over (θ, v) with momentum), over the parameters; or a
@@ -103,11 +103,8 @@ class Prediction(eqx.Module):
 
     @property
     def variances(self) -> Vector:
-        """Of each parameter [parameters]; of a leading subspace, the part that it holds."""
-        if self.modes is None:
-            return jnp.diagonal(self.known_covariance)
-        V = self.modes.vectors
-        return jnp.sum((V @ self.known_covariance) * V, axis=1)
+        """Of each parameter [parameters]."""
+        return jnp.diagonal(self.covariance)
 
     def along(self, directions: Real[ArrayLike, "parameters directions"]) -> Float[Array, "directions directions"]:
         """Covariance of the coordinates Dᵀ(θ − mean) along the columns D of `directions`.
@@ -115,6 +112,7 @@ class Prediction(eqx.Module):
         Raises `ValueError` where only leading modes are known and a direction does not lie in their span.
         """
         D = _checks.float64("directions", directions)
+        D = _checks.shaped("directions", D, (*self.mean.shape, *D.shape[-1:]), "One direction per column.")
         if self.modes is None:
             return D.T @ self.known_covariance @ D
         inside = self.modes.vectors.T @ D
@@ -153,13 +151,7 @@ class Prediction(eqx.Module):
 
     def loss(self, problem: Problem, data: Data | None = None) -> Scalar:
         """E L(θ) = L(mean) + ½ tr(∇²L · covariance): exact where L is quadratic (Gross et al., 2.26)"""
-        if self.modes is None:
-            excess = jnp.sum(problem.hessian(self.mean, data) * self.known_covariance)
-        else:
-            V = self.modes.vectors
-            HV = jax.lax.map(lambda v: problem.hessian_product(self.mean, v, data), V.T, batch_size=64).T
-            excess = jnp.sum((V.T @ HV) * self.known_covariance)
-        return problem.loss(self.mean, data) + excess / 2
+        return problem.loss(self.mean, data) + jnp.sum(problem.hessian(self.mean, data) * self.covariance) / 2
 
     def draw(self, key: PRNGKey) -> State:
         """A state with this mean and covariance, normally distributed."""
@@ -178,9 +170,9 @@ class Prediction(eqx.Module):
         if self.modes is None:
             return M
         V = self.modes.vectors
-        if V.shape[0] > DENSE_LIMIT:
+        if self._is_partial:
             raise ValueError(
-                f"the covariance of {V.shape[0]} parameters would be dense, but at most {DENSE_LIMIT} are allowed. "
-                "Use prediction.along(directions), prediction.variances, or the law in prediction.modes."
+                f"the covariance of all {V.shape[0]} parameters is not known, that in {V.shape[1]} leading modes is. "
+                "Use prediction.along(directions) or prediction.known_covariance, or ask for all modes."
             )
         return V @ M @ V.T

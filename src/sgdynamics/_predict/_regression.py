@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from sgdynamics import _checks
 from sgdynamics._predict._prediction import Prediction
-from sgdynamics._predict._settings import constant, no_epochs, slowest, symmetric
+from sgdynamics._predict._settings import constant, no_epochs, point, slowest, symmetric
 from sgdynamics._problem import Problem
 from sgdynamics._types import Matrix, Scalar, Vector
 from sgdynamics.data import AbstractFiniteData, FreshLabels
@@ -36,9 +36,11 @@ def is_regression(problem: Problem) -> bool:
 
 def regression(dynamics: SGD | Langevin, at: Any) -> Prediction:
     """The law of SGD or of its SDE on linear regression; `at` is only checked."""
-    if at is not None:
-        _check_minimum(dynamics, jnp.asarray(at, jnp.float64))
-    return _sgd(dynamics) if isinstance(dynamics, SGD) else _langevin(dynamics)
+    prediction = _sgd(dynamics) if isinstance(dynamics, SGD) else _langevin(dynamics)
+    if at is None:
+        return prediction
+    checked = _at_minimum(prediction.mean, dynamics, point(dynamics.problem, at))
+    return eqx.tree_at(lambda law: law.mean, prediction, checked)
 
 
 # --- the two kinds ------------------------------------------------------------------------------------------
@@ -134,7 +136,7 @@ def _recursion(F: Array, phase: Matrix, outputs: int, momentum: Any) -> LinearRe
     d = F.shape[0] // 2
     parts = [[jnp.kron(jnp.eye(outputs), F[i : i + d, j : j + d]) for j in (0, d)] for i in (0, d)]
     T, M = jnp.block(parts), phase
-    if _checks.is_concrete(momentum) and float(momentum) == 0:
+    if _checks.is_concrete(momentum) and bool(momentum == 0):
         T, M = parts[0][0], phase[: d * outputs, : d * outputs]
     return LinearRecursion(T, _positive_part(M - T @ M @ T.T))
 
@@ -142,12 +144,13 @@ def _recursion(F: Array, phase: Matrix, outputs: int, momentum: Any) -> LinearRe
 # --- what a dynamics is made of -----------------------------------------------------------------------------
 
 
-def _check_minimum(dynamics: SGD | Langevin, θ: Vector) -> None:
+def _at_minimum(mean: Vector, dynamics: SGD | Langevin, θ: Vector) -> Vector:
+    """The mean, where θ is a minimum."""
     problem, λ = dynamics.problem, constant(dynamics, "weight_decay")
     gradient = jnp.linalg.norm(problem.gradient(θ) + λ * θ)
     scale = jnp.linalg.norm(problem.gradient(jnp.zeros_like(θ)))
-    _checks.require(
-        "|gradient| at `at`", gradient, gradient <= 1e-6 * (1 + scale),
+    return _checks.provided(
+        mean, "|gradient| at `at`", gradient, gradient <= 1e-6 * (1 + scale),
         allowed="zero to 6 digits: `at` is no minimum", remedy="Use problem.minimum(weight_decay), or at=None.",
     )  # fmt: skip
 

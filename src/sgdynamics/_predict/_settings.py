@@ -1,8 +1,12 @@
 """What every law needs from a dynamics, and from a transition."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
-from sgdynamics._types import Matrix, Scalar
+from sgdynamics import _checks
+from sgdynamics._problem import Problem
+from sgdynamics._types import Matrix, Scalar, Vector
 from sgdynamics.dynamics import SGD, Langevin
 from sgdynamics.samplers import Epochs
 
@@ -22,6 +26,17 @@ def no_epochs(sgd: SGD) -> None:
             "sampler = Epochs has anti-correlated noise, for which predict() has no law. "
             "Use WithReplacement or WithoutReplacement, or simulate."
         )
+
+
+def point(problem: Problem, at: Any) -> Vector:
+    """`at` as a parameter vector of this problem."""
+    shape = problem.parameters.shape
+    if not hasattr(at, "__array__") and not isinstance(at, list | tuple):
+        raise ValueError(
+            f"at is a {type(at).__name__}, but it must be a flat parameter vector {shape}, as problem.parameters is."
+        )
+    θ = _checks.shaped("at", _checks.float64("at", at), shape, "It is a flat parameter vector: see problem.parameters.")
+    return _checks.finite("at", θ)
 
 
 def slowest(transition: Matrix) -> Scalar:

@@ -70,6 +70,8 @@ class ConvNet(eqx.Module):
         blocks: int = 0,
         stride: int = 2,
     ):
+        if not isinstance(channels, Sequence):
+            raise ValueError(f"channels = {channels}, but it must be a sequence, one number for each stage.")
         if len(channels) == 0 or len(image) != 3:
             raise ValueError(
                 f"channels = {tuple(channels)} and image = {tuple(image)}, but channels must name at least one stage "
@@ -85,7 +87,9 @@ class ConvNet(eqx.Module):
             eqx.nn.Conv2d(before, after, KERNEL, stride=stride, padding=KERNEL // 2, key=k)
             for (before, after), k in pairs
         )
-        self.blocks = tuple(_chain(c, blocks, activation, k) for c, k in zip(widths, keys, strict=False))
+        self.blocks = tuple(
+            _chain(c, blocks, activation, jax.random.fold_in(k, 1)) for c, k in zip(widths, keys, strict=False)
+        )
         pixels = _after(self.image[1], stride, len(widths)) * _after(self.image[2], stride, len(widths))
         self.readout = eqx.nn.Linear(widths[-1] * pixels, _checks.count("outputs", outputs), key=keys[-1])
         self.activation = activation

@@ -149,7 +149,7 @@ class HarmonicDescent(eqx.Module):
 def _stable(learning_rate: Scalar, largest: Scalar) -> Scalar:
     allowed = "below the largest stable learning rate, 2 (1 + momentum) / max curvature"
     if _checks.is_concrete(largest):
-        allowed = f"below the largest stable learning rate, 2 (1 + momentum) / max curvature = {float(largest):.6g}"
+        allowed = f"below the largest stable learning rate, 2 (1 + momentum) / max curvature = {_checks.shown(largest)}"
     return _checks.require(
         "learning_rate", learning_rate, learning_rate < largest, allowed=allowed,
         remedy="Beyond it the stiffest mode grows without limit: reduce it.",

@@ -40,7 +40,9 @@ def mode_noise(noise, name: str, stiff: Modes) -> Pairs:
     reaching, most = jnp.max(jnp.where(free, variance, 0)), jnp.max(variance)
     allowed = "0 in the modes without restoring force"
     if _checks.is_concrete(reaching):
-        allowed = f"0 where {name} is 0, but variances up to {float(reaching):.4g} (of {float(most):.4g}) reach it"
+        allowed = (
+            f"0 where {name} is 0, but variances up to {_checks.shown(reaching)} (of {_checks.shown(most)}) reach it"
+        )
     C = _checks.provided(
         C, "noise", C, reaching <= NOISELESS * most, allowed=allowed,
         remedy="Their variance grows without limit: leave those modes out, or add weight decay.",
