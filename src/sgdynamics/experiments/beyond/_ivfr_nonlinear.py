@@ -218,7 +218,7 @@ IVFR_NONLINEAR = register(
         source=SOURCE,
         config=IvfrNonlinearConfig,
         presets={
-            "quick": IvfrNonlinearConfig(("tanh", "relu", "convolutional"), samples=120, replicas=128, burn_in=1024, steps=1000),
+            "quick": IvfrNonlinearConfig(NETWORKS[1:], samples=120, replicas=128, burn_in=1024, steps=1000),
             "paper": IvfrNonlinearConfig(samples=400, classes=4, hidden=8, channels=(4, 4), replicas=512),
         },
         run=run,
