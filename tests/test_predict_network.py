@@ -253,6 +253,13 @@ def test_a_saddle_is_refused():
         sgd.predict(sgd.SGD(problem, **SETTINGS), at=np.zeros(15))
 
 
+def test_a_saddle_is_refused_without_the_hessian_too(monkeypatch):
+    monkeypatch.setattr(_predict._harmonic, "DENSE_LIMIT", 5)
+    problem = sgd.Problem(sgd.networks.DeepLinear((30, 4, 1), key=KEY), sgd.data.Dataset(normal(6, 40, 30), Y))
+    with pytest.raises(ValueError, match=r"lowest curvature at the minimum = -.*saddle"):
+        sgd.predict(sgd.SGD(problem, **SETTINGS), at=np.zeros(124), modes=1)
+
+
 def test_noise_along_flat_directions_is_refused():
     problem, θ = two_layers()
     process = sgd.Langevin(problem, **SETTINGS, noise=noise.Isotropic(15, 0.1))

@@ -260,6 +260,13 @@ def test_a_larger_network_descends_before_newton(samples, newton, monkeypatch):
         problem.minimum(0.05, steps=0)
 
 
+def test_a_large_regression_descends(monkeypatch):
+    monkeypatch.setattr(_problem, "DENSE_HESSIAN_LIMIT", 4)
+    x, y = np.random.default_rng(3).normal(size=(2, 12, 5))
+    problem = sgd.Problem(sgd.networks.Linear(5, 1), sgd.data.Dataset(x, y[:, 0]))
+    np.testing.assert_allclose(problem.minimum(), np.linalg.lstsq(x, y[:, 0])[0], rtol=1e-7)
+
+
 def test_products_with_the_hessian_are_the_hessians():
     problem = larger(15)
     θ = problem.parameters

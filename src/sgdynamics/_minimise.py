@@ -35,7 +35,8 @@ def newton(
         inverse = jnp.where(jnp.abs(values) > cut, 1 / jnp.abs(values), 0)
         Δ = -(vectors @ (inverse * (vectors.T @ g)))
         before, margin = objective(θ), 10 * jnp.finfo(θ.dtype).eps
-        worse = lambda r: (objective(θ + r * Δ) > before + margin * (1 + jnp.abs(before))) & (r > 1e-6)
+        falls = lambda r: objective(θ + r * Δ) <= before + margin * (1 + jnp.abs(before))
+        worse = lambda r: ~falls(r) & (r > 1e-6)  # what is not a number does not fall
         r = jax.lax.while_loop(worse, lambda r: r / 2, jnp.ones((), θ.dtype))
         θ = θ + r * Δ
         return θ, jnp.linalg.norm(gradient(θ)), k + 1

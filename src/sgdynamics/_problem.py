@@ -185,7 +185,8 @@ class Problem(eqx.Module):
         nearest to `start` (from θ = 0: of minimum norm).
         Raises `ValueError` where |gradient| does not fall below `tolerance` × (1 + |gradient at start|) within
         `steps` of Newton's, or 50 times as many of L-BFGS, naming the gradient that is left. `tolerance` is 1e-10 in
-        64 bits, 1e-5 in 32, unless told. Derivatives, in both modes, are those of the implicit function.
+        64 bits, 1e-5 in 32, unless told. Derivatives, in both modes, are those of the implicit function;
+        above 4,000 parameters flat directions, which keep the start's value, have none.
         """
         _checks.not_negative("weight_decay", weight_decay)
         θ = self.parameters if start is None else jnp.asarray(start)
@@ -234,7 +235,13 @@ def _implicit(primals, tangents):
 @eqx.filter_jit
 def _answer(problem: Problem, θ: Vector, decay: Scalar, dg: Vector, d_start: Vector) -> Vector:
     if θ.shape[0] > DENSE_HESSIAN_LIMIT:
-        return -jax.scipy.sparse.linalg.cg(lambda v: problem.hessian_product(θ, v) + decay * v, dg)[0]
+        product = lambda v: problem.hessian_product(θ, v) + decay * v
+        answer = jax.scipy.sparse.linalg.cg(product, dg, tol=1e-10, maxiter=10_000)[0]
+        left = jnp.linalg.norm(product(answer) - dg)
+        return -_checks.provided(
+            answer, "the residual of the minimum's derivative", left, left <= 1e-6 * jnp.linalg.norm(dg),
+            allowed="below 1e-6 of its right-hand side", remedy="Give the problem a larger weight_decay.",
+        )  # fmt: skip
     values, vectors = jnp.linalg.eigh(problem.hessian(θ) + decay * jnp.eye(θ.shape[0], dtype=θ.dtype))
     kept = jnp.abs(values) > θ.shape[0] * jnp.finfo(θ.dtype).eps * jnp.abs(values).max()
     inverse = jnp.where(kept, 1 / jnp.where(kept, values, 1), 0)
@@ -248,7 +255,7 @@ def _minimised(problem: Problem, θ: Vector, decay: Scalar, tolerance: Scalar, s
     first = jnp.linalg.norm(jax.grad(objective)(θ))
     target = tolerance * (1 + first) * 0.1
     size, left = θ.shape[0], first
-    if size > NEWTON_ALONE and not problem.is_linear_regression:
+    if size > DENSE_HESSIAN_LIMIT or (size > NEWTON_ALONE and not problem.is_linear_regression):
         θ, left = descent(objective, θ, target, DESCENT_STEPS * steps)
     if size <= DENSE_HESSIAN_LIMIT:
         θ, left = newton(objective, hessian, θ, target, steps)

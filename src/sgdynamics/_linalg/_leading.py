@@ -16,7 +16,7 @@ from typing import TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from sgdynamics import _checks
 
@@ -39,7 +39,9 @@ class LeadingEigenpairs(eqx.Module):
     lowest: Float[Array, ""]
 
 
-def leading_eigenpairs(matvec: Callable[[Vector], Vector], size: int, count: int) -> LeadingEigenpairs:
+def leading_eigenpairs(
+    matvec: Callable[[Vector], Vector], size: int, count: int, *, restarts: int = RESTARTS
+) -> LeadingEigenpairs:
     """The `count` largest eigenvalues of a symmetric [size, size] matrix. The start is random and always the same.
 
     What has not converged shows in `residuals`; nothing is raised. `lowest` is an upper bound of the lowest eigenvalue.
@@ -53,25 +55,28 @@ def leading_eigenpairs(matvec: Callable[[Vector], Vector], size: int, count: int
         return _ritz(basis, product(basis), count)[0]
 
     def restart(carry):
-        _, start, k = carry
-        return *_ritz(*_krylov(product, start, width), count), k + 1
+        before, start, k = carry
+        found, start = _ritz(*_krylov(product, start, width, jax.random.fold_in(key, k)), count)
+        lowest = jnp.minimum(before.lowest, found.lowest)
+        return eqx.tree_at(lambda f: f.lowest, found, lowest), start, k + 1
 
     def unfinished(carry):
         found, _, k = carry
-        return (jnp.max(found.residuals) > TOLERANCE * jnp.max(jnp.abs(found.values))) & (k < RESTARTS)
+        return (jnp.max(found.residuals) > TOLERANCE * jnp.max(jnp.abs(found.values))) & (k < restarts)
 
-    start = _orthonormal(jax.random.normal(jax.random.key(0), (size, 2 * width), jnp.result_type(float)))
-    first = _ritz(*_krylov(product, start, width), count)
+    key, first_key, start_key = jax.random.split(jax.random.key(0), 3)
+    start = _orthonormal(jax.random.normal(start_key, (size, 2 * width), jnp.result_type(float)))
+    first = _ritz(*_krylov(product, start, width, first_key), count)
     return jax.lax.while_loop(unfinished, restart, (*first, 1))[0]
 
 
-def _krylov(product: Callable[[Block], Block], start: Block, width: int) -> tuple[Block, Block]:
+def _krylov(product: Callable[[Block], Block], start: Block, width: int, key: Key[Array, ""]) -> tuple[Block, Block]:
     """Q and A Q, from the orthonormal columns of `start` and the images of the first `width` of them."""
     basis, image = start, product(start)
     new = image[:, :width]
     for k in range(BLOCKS - 2):
         # where the space is exhausted nothing but rounding is left: random directions take over
-        fresh = jax.random.normal(jax.random.key(k), new.shape, new.dtype)
+        fresh = jax.random.normal(jax.random.fold_in(key, k), new.shape, new.dtype)
         new = _outside(basis, new) + FRESH * jnp.sqrt(jnp.mean(image[:, :width] ** 2)) * fresh
         for _ in range(3):
             new = _orthonormal(_outside(basis, new))

@@ -120,8 +120,12 @@ def _dense_modes(problem: Problem, θ: Vector, λ: Scalar, count: int):
 
 @eqx.filter_jit
 def _leading_modes(problem: Problem, θ: Vector, λ: Scalar, count: int):
-    found = leading_eigenpairs(lambda v: problem.hessian_product(θ, v) + λ * v, θ.shape[0], count)
-    return found.values, found.vectors, found.residuals, found.lowest, *_gradient(problem, θ, λ)
+    product = lambda v: problem.hessian_product(θ, v) + λ * v
+    found = leading_eigenpairs(product, θ.shape[0], count)
+    # the leading ones see little of the other end, where a saddle shows
+    other = leading_eigenpairs(lambda v: -product(v), θ.shape[0], 1, restarts=3)
+    lowest = jnp.minimum(found.lowest, -other.values[0])
+    return found.values, found.vectors, found.residuals, lowest, *_gradient(problem, θ, λ)
 
 
 def _gradient(problem: Problem, θ: Vector, λ: Scalar) -> tuple[Vector, Scalar]:

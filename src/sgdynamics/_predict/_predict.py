@@ -28,7 +28,8 @@ def predict(
       includes that the noise depends on θ. "frozen": any network, linearised at the minimum, with the noise that it
       has there (Gross et al., App. A): leading order in the learning rate. None: "exact" where it is known.
     - modes: of the frozen form, how many leading eigenmodes of the Hessian to solve for; the law in them is exact
-      without the others. None: all up to 4,000 parameters, 100 beyond, where products with the Hessian find them.
+      without the others. None: all up to 4,000 parameters, 100 beyond, where products with the Hessian
+      find them; negative curvature is then seen as far as these products show it.
 
     Raises `ValueError` where there is no stationary law (with the largest stable learning rate; or with noise along
     flat directions), where none is known for this dynamics, where `at` is no minimum (its gradient, its negative

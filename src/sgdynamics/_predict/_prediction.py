@@ -39,7 +39,7 @@ class Modes(eqx.Module):
 
     - curvatures [modes]: eigenvalues of ∇²L + weight_decay, descending; exactly 0 in the `null` directions, whose
       eigenvalue is below `cut` × the largest and in which nothing moves.
-    - vectors [parameters, modes]; residuals |H v − h v| [modes] (0 to rounding, unless from Lanczos).
+    - vectors [parameters, modes]; residuals |H v − h v| [modes] (0 to rounding, unless found by products).
     - gradient_norm: |∇L + weight_decay θ| that was left at the minimum.
     """
 

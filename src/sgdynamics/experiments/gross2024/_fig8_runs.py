@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
 
+from sgdynamics._types import PRNGKey
 from sgdynamics.experiments import _ensembles
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._realisations import over_realisations
@@ -152,12 +154,17 @@ def one_run(
         steps=TIMES * every, every=every, initial=initial, groups=1,
     )  # fmt: skip
     paths = np.asarray(ensemble.estimates.values, float)[:, :, : case.layers[0].size]
-    return _in_time(paths), _in_time(_linear_paths(case, every, runs)), ensemble.provenance
+    return (
+        _in_time(paths),
+        _in_time(_linear_paths(case, every, runs, _ensembles.named(key, f"{label}, linear"))),
+        ensemble.provenance,
+    )
 
 
-def _linear_paths(case: TwoLayer, every: int, runs: int) -> np.ndarray:
+def _linear_paths(case: TwoLayer, every: int, runs: int, key: PRNGKey) -> np.ndarray:
     """First-layer coordinates of linear response, from its own law, once every `every` steps [records, runs, modes]."""
-    draws, law, M = np.random.default_rng(0), case.law(), np.asarray(case.covariance())
+    draws = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    law, M = case.law(), np.asarray(case.covariance())
     T = np.linalg.matrix_power(np.asarray(law.transition), every)
     root, noise = _root(M), _root(M - T @ M @ T.T)
     z = [draws.normal(size=(runs, len(M))) @ root]

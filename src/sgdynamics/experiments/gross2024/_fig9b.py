@@ -96,7 +96,7 @@ def run(config: Fig9bConfig, progress: Progress) -> Result:
 
 
 def _ensemble(name: str, dynamics: Any, case: TwoLayer, config: Fig9bConfig, key, progress: Progress):
-    """Positions at the snapshots, from θ⁰."""
+    """Positions at the snapshots, of replicas that start in the law of linear response about θ⁰."""
     every = config.steps // RECORDS
     first = np.eye(case.origin.size, case.layers[0].size)
     return _ensembles.simulate(
