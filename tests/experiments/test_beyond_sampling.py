@@ -9,6 +9,8 @@ from sgdynamics.experiments import _regression, _samplings, _store
 from sgdynamics.experiments.beyond import _sampling
 from sgdynamics.theory import regression
 
+pytestmark = pytest.mark.long
+
 TINY = _sampling.SamplingConfig(
     inputs=3, samples=9, learning_rates=(0.3,), batch_sizes=(3,), closer=(0.3, 3), replicas=512, records=60
 )

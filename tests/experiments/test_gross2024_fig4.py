@@ -9,6 +9,8 @@ from sgdynamics.experiments import _store
 from sgdynamics.experiments.gross2024 import _fig4
 from sgdynamics.theory import recursion, regression
 
+pytestmark = pytest.mark.long
+
 TINY = _fig4.Fig4Config(
     inputs=20, samples=21, modes=(1, 3, 12), replicas=256, steps=20_000, every=50, final_steps=200, realisations=20,
     edge_inputs=60, edge_realisations=8,

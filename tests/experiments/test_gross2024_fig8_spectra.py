@@ -8,6 +8,8 @@ from sgdynamics.experiments import _store
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments.gross2024 import _fig8_runs, _fig8_spectra
 
+pytestmark = pytest.mark.long
+
 SMALL = {"inputs": 4, "hidden": 3, "samples": (40,), "learning_rates": (0.05, 0.4), "replicas": 2048}
 
 
