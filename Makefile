@@ -11,7 +11,7 @@ PYTEST_ARGS ?= -n 2
 demo: $(VENV)/installed-demo
 	$(BIN)/sgdynamics demo
 
-# Every experiment in reduced form, in about twenty minutes; fails where a verdict is not the expected one.
+# Every experiment in reduced form, in about half an hour; fails where a verdict is not the expected one.
 experiments: $(VENV)/installed-demo
 	$(BIN)/sgdynamics run '*'
 
