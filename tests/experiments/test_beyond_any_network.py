@@ -7,7 +7,7 @@ from sgdynamics.experiments import _store
 from sgdynamics.experiments.beyond._any_network import AnyNetworkConfig, run
 
 TINY = AnyNetworkConfig(
-    hidden=2, samples=40, learning_rates=(0.02, 0.06), time=40.0, records=20, modes=6, replicas=128, weight_decay=0.01
+    hidden=2, samples=40, learning_rates=(0.02, 0.06), time=40.0, records=20, modes=6, replicas=1024, weight_decay=0.01
 )
 
 
@@ -20,7 +20,9 @@ def test_the_verdicts(result):
     verdicts = {claim.id: claim.verdict for claim in result.claims}
     assert verdicts["small learning rate/law"] == "reproduced"
     assert verdicts["small learning rate/isotropic noise/control"] == "reproduced"
-    assert verdicts["limit of small learning rates"] != "not reproduced"
+    assert verdicts["limit of small learning rates/whole covariance"] == "reproduced"
+    assert verdicts["limit of small learning rates"] == "reproduced"
+    assert verdicts["large learning rate/frozen noise errs"] != "not reproduced"
 
 
 def test_the_data_and_the_picture(result):
