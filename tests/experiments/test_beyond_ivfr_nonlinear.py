@@ -6,7 +6,7 @@ import pytest
 
 import sgdynamics as sgd
 from sgdynamics import experiments, plotting
-from sgdynamics.experiments import _store
+from sgdynamics.experiments import _flatness, _store
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments.beyond import _ivfr_case, _ivfr_networks
 from sgdynamics.experiments.beyond import _ivfr_nonlinear as ivfr
@@ -39,7 +39,7 @@ def test_the_result_is_described_and_drawn(result):
 
 def test_the_exponent_is_that_of_a_power_law_in_the_width():
     width = np.array([0.3, 1.0, 2.0, 7.0])
-    assert _ivfr_case.exponent(5 * width**-4.0, width**-2) == pytest.approx(4)
+    assert _flatness.exponent(5 * width**-4.0, width**-2) == pytest.approx(4)
 
 
 @pytest.fixture(scope="module")

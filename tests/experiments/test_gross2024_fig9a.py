@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sgdynamics import experiments, plotting
-from sgdynamics.experiments import _store
+from sgdynamics.experiments import _flatness, _store
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments.gross2024 import _fig9a, _fig9a_claims, _principal
 from sgdynamics.experiments.gross2024._fig9a_case import Case, Exponents, Route
@@ -71,7 +71,7 @@ def test_two_is_tested_where_linear_response_differs_from_it(ψ, tested):
 
 def test_a_mapped_estimate_is_that_of_map():
     one = over_realisations(1 + np.random.default_rng(0).random((8, 3)))
-    ours, theirs = _principal.mapped(one, lambda v: np.log(v)[:2] * v[2]), one.map(lambda v: jnp.log(v)[:2] * v[2])
+    ours, theirs = _flatness.mapped(one, lambda v: np.log(v)[:2] * v[2]), one.map(lambda v: jnp.log(v)[:2] * v[2])
     for name in ("value", "standard_error", "groups", "degrees_of_freedom"):
         assert np.asarray(getattr(ours, name)) == pytest.approx(np.asarray(getattr(theirs, name)), rel=1e-12)
 
@@ -95,13 +95,13 @@ def test_principal_directions_come_from_one_half_and_variances_from_the_other():
     assert np.abs(np.sum(measured.directions * expected, axis=0)) == pytest.approx([1, 1])
     groups = values[:, 64:].reshape(2, 4, 16, 3)
     variances = [[np.cov(groups[t, g], rowvar=False) for t in range(2)] for g in range(4)]
-    assert measured.variances.value == pytest.approx(_principal.along(measured.directions, np.mean(variances, (0, 1))))
+    assert measured.variances.value == pytest.approx(_flatness.along(measured.directions, np.mean(variances, (0, 1))))
     assert measured.variances.value[1] > measured.variances.value[0]
 
 
 def test_the_exponent_of_a_power_law():
     curvatures = np.array([0.1, 0.4, 2.0, 3.0])
-    assert _principal.exponent(5 * curvatures**0.7, curvatures) == pytest.approx(1.4)
+    assert _flatness.exponent(5 * curvatures**0.7, curvatures) == pytest.approx(1.4)
 
 
 def _snapshots(values):

@@ -111,13 +111,6 @@ def test_the_balance_drifts_as_over_all_batches_of_one(case):
     assert white.balance_time == pytest.approx(3 / (white.learning_rate * σ2 * σx2 * INPUTS))
 
 
-def test_the_observed_trace_of_the_balance(case):
-    θ = case.origin + 0.1 * jnp.asarray(np.random.default_rng(1).normal(size=case.origin.shape))
-    trace = lambda W: float(jnp.sum(W[1] ** 2) - jnp.sum(W[0] ** 2))
-    observed = case.balance_trace()(sgd.State(θ))
-    assert observed == pytest.approx(trace(case.problem.unflatten(θ).weights) - trace(case.layers), rel=1e-12)
-
-
 def test_starts_are_drawn_from_the_law(case):
     M, n = np.asarray(case.covariance()), 4000
     θ = case.starts(jax.random.key(0), n, M)
@@ -125,7 +118,7 @@ def test_starts_are_drawn_from_the_law(case):
     scatter = np.sqrt((np.outer(M.diagonal(), M.diagonal()) + M**2) / n)
     assert np.abs((z.T @ z / n - M) / scatter).max() < 6
     assert np.abs(θ - case.origin[None, :] - z @ case.directions.T).max() < 1e-12
-    assert case.statistic().of(sgd.State(θ[0])) == pytest.approx(z[0], abs=1e-12)
+    assert case.coordinates(sgd.State(θ[0])) == pytest.approx(z[0], abs=1e-12)
 
 
 def test_the_local_covariance_leaves_the_drift_of_the_mean_out():

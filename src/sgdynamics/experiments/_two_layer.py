@@ -31,10 +31,9 @@ from sgdynamics.dynamics import gradient_flow
 from sgdynamics.experiments import _ensembles, _noise_targets
 from sgdynamics.experiments._compiled import once
 from sgdynamics.experiments._noise_targets import noise_targets
-from sgdynamics.experiments._two_layer_observables import BalanceTrace
 from sgdynamics.networks import DeepLinear
 from sgdynamics.samplers import WithReplacement
-from sgdynamics.statistics import Covariance, Projection
+from sgdynamics.statistics import Projection
 from sgdynamics.theory import two_layer
 from sgdynamics.theory.ou import OrnsteinUhlenbeck
 from sgdynamics.theory.recursion import LinearRecursion
@@ -181,8 +180,11 @@ class TwoLayer:
     @property
     def balance_time(self) -> float:
         """S/(η σ_e² σ_x² N_i): |W₂|² decays within it, in units of t."""
-        noise = self.residual_variance * self.input_variance * self.widths[0]
-        return self.batch_size / (self.learning_rate * noise)
+        time = two_layer.balance_time(
+            self.widths[0], learning_rate=self.learning_rate, batch_size=self.batch_size,
+            input_variance=self.input_variance, residual_variance=self.residual_variance,
+        )  # fmt: skip
+        return float(time)
 
     # --- dynamics -----------------------------------------------------------------------------------------
 
@@ -198,20 +200,12 @@ class TwoLayer:
 
     @property
     def coordinates(self) -> Projection:
-        """The observable z."""
-        return Projection(self.directions, origin=self.origin)
+        """The observable z.
 
-    def statistic(self) -> Covariance:
-        """Covariance of z about the ensemble's mean over the whole run.
-
-        That mean drifts along the minima, away from `modes()` but not from single weights: where those are asked for,
-        take `Snapshots(steps, of=case.coordinates)` and `_two_layer_observables.local_covariance`.
+        Its mean drifts along the minima, away from `modes()` but not from single weights: of those take `Snapshots` of
+        this and `_two_layer_observables.local_covariance`.
         """
-        return Covariance(of=self.coordinates)
-
-    def balance_trace(self) -> BalanceTrace:
-        """The observable tr(W₂ᵀ W₂ − W₁ W₁ᵀ), from its value at θ⁰."""
-        return BalanceTrace(self.origin, self.layers[0].size)
+        return Projection(self.directions, origin=self.origin)
 
     def starts(
         self, key: PRNGKey, replicas: int, covariance: Float[ArrayLike, "reduced reduced"]

@@ -1,27 +1,10 @@
 """What is looked at in a two-layer network whose weights drift along its minima."""
 
-from typing import Any
-
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from sgdynamics import _checks
-from sgdynamics._types import Scalar, Vector
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.statistics import Estimate, SnapshotsEstimate
-
-
-class BalanceTrace(eqx.Module):
-    """The observable tr(W₂ᵀ W₂ − W₁ W₁ᵀ), from its value at `origin`: differences first, as 32 bits would cancel."""
-
-    origin: Vector
-    first: int = eqx.field(static=True)
-
-    def __call__(self, state: Any) -> Scalar:
-        start = self.origin.astype(state.position.dtype)
-        change = (state.position - start) * (state.position + start)
-        return jnp.sum(change[self.first :]) - jnp.sum(change[: self.first])
 
 
 def local_covariance(snapshots: SnapshotsEstimate, groups: int = 32) -> Estimate:

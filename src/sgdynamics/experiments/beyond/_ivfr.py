@@ -26,7 +26,7 @@ then a minimum of their own data set, exactly. In discrete time each mode of H h
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -41,10 +41,10 @@ from sgdynamics._types import PRNGKey
 from sgdynamics.data import Dataset
 from sgdynamics.dynamics import gradient_flow
 from sgdynamics.experiments import _ensembles
-from sgdynamics.experiments._claims import Claim
+from sgdynamics.experiments._claims import Claim, evidence
+from sgdynamics.experiments._flatness import along, mapped, steepness
 from sgdynamics.experiments._noise_targets import compressed, noise_targets
 from sgdynamics.experiments._progress import Progress
-from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments._two_layer_observables import local_covariance
 from sgdynamics.networks import DeepLinear
 from sgdynamics.statistics import Estimate, Snapshots
@@ -147,11 +147,6 @@ class Layered:
 def product(layers: Sequence[np.ndarray]) -> np.ndarray:
     """W_n … W_1."""
     return functools.reduce(lambda before, W: W @ before, layers)
-
-
-def along(V: np.ndarray, M: np.ndarray) -> np.ndarray:
-    """vᵀ M v for the columns of V."""
-    return np.einsum("di,de,ei->i", V, M, V)
 
 
 # --- minima ---------------------------------------------------------------------------------------------------
@@ -269,24 +264,11 @@ def anisotropy(case: Layered, l: int, least: float) -> float:
     return float(np.std(m) / np.sqrt(np.mean(m**2)))
 
 
-def mapped(estimate: Estimate, function: Callable[[np.ndarray], Any]) -> Estimate:
-    """`estimate.map(function)` by the same jackknife, of groups of one size: NumPy, nothing to compile."""
-    groups = np.asarray(estimate.groups)
-    n, total = len(groups), groups.sum(axis=0)
-    without = np.array([function((total - group) / (n - 1)) for group in groups])
-    return over_realisations(n * np.asarray(function(total / n)) - (n - 1) * without)
-
-
-def exponent(variances: Any, curvatures: Any) -> Any:
-    """ψ = 2 d ln Var / d ln κ by least squares over components."""
-    return 2 * _slope(np.log(curvatures), np.log(variances))
-
-
-def steepness(variances: Any, curvatures: Any) -> Any:
-    """d ln κ / d ln Var by least squares: 0 where the loss is equally steep in directions that fluctuate unequally."""
-    return _slope(np.log(variances), np.log(curvatures))
-
-
-def _slope(x: Any, y: Any) -> Any:
-    δ = x - np.mean(x)
-    return np.sum(δ * y) / np.sum(δ**2)
+def no_relation(prefix: str, l: int, measured: Measured, V: np.ndarray) -> Claim:
+    """A layer whose directions fluctuate unequally, but whose loss is equally steep along all of them."""
+    κ = measured.expected(l, V)[1]
+    return Claim.bound(
+        f"{prefix}/no relation", SOURCE, "variances differ, but the loss is equally steep: |d ln κ/d ln Var| below",
+        **evidence(mapped(measured.variances(l, V), lambda v: abs(steepness(v, κ)))),
+        expected=0.01, side="at most",
+    )  # fmt: skip

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
 import sgdynamics as sgd
 from sgdynamics._predict import Modes
+from sgdynamics.experiments._flatness import exponent, mapped
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.statistics import Estimate
 from sgdynamics.theory.harmonic import HarmonicDescent
@@ -62,12 +61,6 @@ class Laws:
         return np.asarray(control.stationary_covariance())
 
 
-def exponent(variances: Any, curvatures: Any, xp: Any = np) -> Any:
-    """ψ = 2 d ln Var / d ln κ by least squares over the components."""
-    x = np.log(curvatures) - np.mean(np.log(curvatures))
-    return 2 * xp.sum(xp.asarray(x / np.sum(x**2)) * xp.log(variances))
-
-
 @dataclass(frozen=True)
 class Case:
     """One network with one loss: the laws at its minimum, and SGD's variances along measured components."""
@@ -89,11 +82,11 @@ class Case:
 
     @cached_property
     def measured(self) -> Estimate:
-        return self.variances.map(lambda v: exponent(v, self.curvatures, jnp), "exponent")
+        return mapped(self.variances, lambda v: exponent(v, self.curvatures), "exponent")
 
     def predicted(self, covariance: np.ndarray) -> float:
         """ψ of a law's variances along the same components."""
-        return float(exponent(self.along(covariance), self.curvatures))
+        return exponent(self.along(covariance), self.curvatures)
 
 
 def halves(positions: Float[ArrayLike, "records replicas parameters"], modes: int) -> tuple[np.ndarray, Estimate]:

@@ -26,11 +26,12 @@ import numpy as np
 from sgdynamics import _checks
 from sgdynamics.experiments import _ensembles
 from sgdynamics.experiments._claims import Claim, evidence
+from sgdynamics.experiments._flatness import exponent, mapped, steepness
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._registry import Experiment, Result, register
 from sgdynamics.experiments._variables import Variable, dataset, measurement, variable
 from sgdynamics.experiments.beyond import _ivfr
-from sgdynamics.experiments.beyond._ivfr import SOURCE, Layered, Measured, exponent, steepness
+from sgdynamics.experiments.beyond._ivfr import SOURCE, Layered, Measured
 
 KINDS = ("aligned", "flow")
 UNEQUAL = 0.2  # relative scatter of the shares from which a layer is told from an isotropic one
@@ -171,7 +172,7 @@ def _described(kind: str, depth: int, l: int, measured: Measured, config: IvfrDe
         f"{name}_share_curvature": variable(f"{name}_mode", own, f"curvature of that mode, {words}"),
     }
     kept, slope = m >= config.least_share, "exponent ψ" if l > 1 else "d ln κ/d ln Var"
-    stored |= measurement(f"{name}_slope", "", _ivfr.mapped(variances, lambda v: law(v, κ)), f"{slope}, {words}")
+    stored |= measurement(f"{name}_slope", "", mapped(variances, lambda v: law(v, κ)), f"{slope}, {words}")
     stored[f"{name}_slope_law"] = variable("", law(predicted, κ), f"{slope} along the same components, law, {words}")
     stored[f"{name}_slope_modes"] = variable("", law(m[kept], own[kept]), f"{slope} along the law's modes, {words}")
     return stored | (_curve(name, words, l, measured.case, config) if kind == "aligned" else {})
@@ -200,7 +201,7 @@ def _claims(kind: str, depth: int, l: int, measured: Measured, config: IvfrDepth
     # a block that is nearly isotropic cannot be told from an isotropic one
     unequal = _ivfr.anisotropy(measured.case, l, config.least_share) >= UNEQUAL
     claims = [_block(prefix, l, measured, config)] if unequal else []
-    claims += [_no_relation(prefix, l, measured, V)] if l == 1 else [_exponent(prefix, l, measured, V)]
+    claims += [_ivfr.no_relation(prefix, l, measured, V)] if l == 1 else [_exponent(prefix, l, measured, V)]
     if l == depth:
         claims += _last(prefix, l, measured, V, config)
     if kind == "aligned" and l == 2:
@@ -217,21 +218,12 @@ def _block(prefix: str, l: int, measured: Measured, config: IvfrDepthConfig) -> 
     )  # fmt: skip
 
 
-def _no_relation(prefix: str, l: int, measured: Measured, V: np.ndarray) -> Claim:
-    κ = measured.expected(l, V)[1]
-    return Claim.bound(
-        f"{prefix}/no relation", SOURCE, "variances differ, but the loss is equally steep: |d ln κ/d ln Var| below",
-        **evidence(_ivfr.mapped(measured.variances(l, V), lambda v: abs(steepness(v, κ)))),
-        expected=0.01, side="at most",
-    )  # fmt: skip
-
-
 def _exponent(prefix: str, l: int, measured: Measured, V: np.ndarray) -> Claim:
     predicted, κ = measured.expected(l, V)
     between = l < len(measured.case.weights)  # curvatures may be close there, and ψ is of either sign
     return Claim.equality(
         f"{prefix}/exponent", SOURCE, "ψ of the measured components, against linear response along them",
-        **evidence(_ivfr.mapped(measured.variances(l, V), lambda v: exponent(v, κ))),
+        **evidence(mapped(measured.variances(l, V), lambda v: exponent(v, κ))),
         expected=float(exponent(predicted, κ)), resolution=1.0 if between else 0.25,
     )  # fmt: skip
 
@@ -239,7 +231,7 @@ def _exponent(prefix: str, l: int, measured: Measured, V: np.ndarray) -> Claim:
 def _last(prefix: str, l: int, measured: Measured, V: np.ndarray, config: IvfrDepthConfig) -> list[Claim]:
     """The last layer obeys, with less than 2."""
     κ = measured.expected(l, V)[1]
-    ψ = evidence(_ivfr.mapped(measured.variances(l, V), lambda v: exponent(v, κ)))
+    ψ = evidence(mapped(measured.variances(l, V), lambda v: exponent(v, κ)))
     return [
         Claim.rejection(f"{prefix}/isotropic/control", SOURCE, "the layer does not fluctuate isotropically",
                         **evidence(_ivfr.block(measured, l, config.least_share)[0]), expected=1.0, rejected=0.0),
@@ -253,7 +245,7 @@ def _stiffest(prefix: str, measured: Measured) -> list[Claim]:
     """Over the three stiffest modes of the second layer: closed form, and whether the relation holds there."""
     V = _second_modes(measured.case)[:, -3:]
     predicted, κ = measured.expected(2, V)
-    ψ = evidence(_ivfr.mapped(measured.variances(2, V), lambda v: exponent(v, κ)))
+    ψ = evidence(mapped(measured.variances(2, V), lambda v: exponent(v, κ)))
     expected, statement = float(exponent(predicted, κ)), "ψ of the three stiffest modes of layer 2"
     claims = [Claim.equality(f"{prefix}/stiffest", SOURCE, f"{statement}, closed form", **ψ, expected=expected,
                              resolution=1.0)]  # fmt: skip
@@ -279,7 +271,7 @@ def _one_layer(config: IvfrDepthConfig, progress: Progress) -> tuple[dict[str, V
     case = _at([np.asarray(jax.random.normal(key, (1, config.inputs)))], key, config, variances)
     measured = _ivfr.simulate(case, progress, name, key=key, config=config)
     found, (expected, κ) = measured.variances(1, np.eye(config.inputs)), measured.expected(1, np.eye(config.inputs))
-    ψ = _ivfr.mapped(found, lambda v: exponent(v, κ))
+    ψ = mapped(found, lambda v: exponent(v, κ))
     stored = measurement("one_variance", "one_component", found, "variance, one layer", "ησ²/(2S)")
     stored |= measurement("one_slope", "", ψ, "exponent ψ, one layer")
     stored["one_curvature"] = variable("one_component", κ, "curvature, one layer")

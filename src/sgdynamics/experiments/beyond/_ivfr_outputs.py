@@ -22,11 +22,12 @@ import numpy as np
 from sgdynamics import _checks
 from sgdynamics.experiments import _ensembles
 from sgdynamics.experiments._claims import Claim, evidence
+from sgdynamics.experiments._flatness import along, exponent, mapped
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._registry import Experiment, Result, register
 from sgdynamics.experiments._variables import Variable, dataset, measurement, variable
 from sgdynamics.experiments.beyond import _ivfr
-from sgdynamics.experiments.beyond._ivfr import SOURCE, Layered, Measured, along, exponent, steepness
+from sgdynamics.experiments.beyond._ivfr import SOURCE, Layered, Measured
 
 LAYERS = (1, 2)
 
@@ -149,12 +150,12 @@ def _relation(outputs: int, l: int) -> bool:
 
 def _exponent(l: int, measured: Measured, V: np.ndarray):
     κ = along(V, measured.case.hessian[measured.case.layer(l), measured.case.layer(l)])
-    return _ivfr.mapped(measured.variances(l, V), lambda v: exponent(v, κ))
+    return mapped(measured.variances(l, V), lambda v: exponent(v, κ))
 
 
 def _pair_exponent(l: int, measured: Measured, config: IvfrOutputsConfig):
     V, _, own = _transmitted(l, measured, config)
-    return _ivfr.mapped(measured.variances(l, V), lambda v: exponent(v, own))
+    return mapped(measured.variances(l, V), lambda v: exponent(v, own))
 
 
 def _expected(l: int, measured: Measured, config: IvfrOutputsConfig) -> float:
@@ -183,17 +184,8 @@ def _claims(label: str, outputs: int, l: int, measured: Measured, config: IvfrOu
         Claim.rejection(f"{prefix}/isotropic/control", SOURCE, "not isotropic", **found, expected=1.0, rejected=0.0),
     ]  # fmt: skip
     if not _relation(outputs, l):
-        return [*claims, _none(prefix, l, measured, V)]
+        return [*claims, _ivfr.no_relation(prefix, l, measured, V)]
     return claims + _exponents(prefix, l, measured, V, config)
-
-
-def _none(prefix: str, l: int, measured: Measured, V: np.ndarray) -> Claim:
-    κ = measured.expected(l, V)[1]
-    return Claim.bound(
-        f"{prefix}/no relation", SOURCE, "variances differ, but the loss is equally steep: |d ln κ/d ln Var| below",
-        **evidence(_ivfr.mapped(measured.variances(l, V), lambda v: abs(steepness(v, κ)))),
-        expected=0.01, side="at most",
-    )  # fmt: skip
 
 
 def _exponents(prefix: str, l: int, measured: Measured, V: np.ndarray, config: IvfrOutputsConfig) -> list[Claim]:

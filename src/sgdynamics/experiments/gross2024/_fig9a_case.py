@@ -9,10 +9,11 @@ from functools import cached_property
 
 import numpy as np
 
+from sgdynamics.experiments._flatness import along, exponent, mapped
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments._two_layer import TwoLayer
 from sgdynamics.experiments._variables import Variable, measurement, variable
-from sgdynamics.experiments.gross2024._principal import Principal, along, exponent, mapped
+from sgdynamics.experiments.gross2024._principal import Principal
 from sgdynamics.statistics import Estimate
 
 

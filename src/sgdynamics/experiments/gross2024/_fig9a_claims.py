@@ -4,9 +4,9 @@ import numpy as np
 
 from sgdynamics.experiments._between import between
 from sgdynamics.experiments._claims import Claim, evidence
+from sgdynamics.experiments._flatness import exponent, mapped
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments.gross2024._fig9a_case import Case, Exponents
-from sgdynamics.experiments.gross2024._principal import exponent, mapped
 from sgdynamics.experiments.gross2024._source import source
 from sgdynamics.statistics import Estimate
 

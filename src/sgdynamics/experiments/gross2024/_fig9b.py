@@ -24,13 +24,14 @@ import numpy as np
 
 from sgdynamics import _checks
 from sgdynamics.experiments import _ensembles, _two_layer
+from sgdynamics.experiments._flatness import mapped
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._registry import Experiment, Result, register
 from sgdynamics.experiments._two_layer import TwoLayer
 from sgdynamics.experiments._variables import Variable, dataset, measurement, variable
 from sgdynamics.experiments.gross2024._fig9b_claims import WORDS, claims
 from sgdynamics.experiments.gross2024._fig9b_layer import Measured, curvatures, first_modes, measure, range_directions
-from sgdynamics.experiments.gross2024._principal import GROUPS, mapped
+from sgdynamics.experiments.gross2024._principal import GROUPS
 from sgdynamics.experiments.gross2024._source import source
 from sgdynamics.statistics import Projection, Snapshots
 

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from sgdynamics.experiments._claims import Claim, evidence
+from sgdynamics.experiments._flatness import mapped
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments._two_layer import TwoLayer
 from sgdynamics.experiments.gross2024._fig9b_layer import Measured, curvatures, first_modes, range_directions
-from sgdynamics.experiments.gross2024._principal import mapped
 from sgdynamics.experiments.gross2024._source import source
 from sgdynamics.statistics import Estimate
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sgdynamics.experiments._flatness import along, mapped
 from sgdynamics.experiments._two_layer import TwoLayer
-from sgdynamics.experiments.gross2024._principal import GROUPS, Principal, along, mapped, principal, variances_along
+from sgdynamics.experiments.gross2024._principal import GROUPS, Principal, principal, variances_along
 from sgdynamics.statistics import Estimate, SnapshotsEstimate
 
 

@@ -4,15 +4,9 @@
 
 One half gives the directions in which it happened to fluctuate most; the other half's variances along them are
 unbiased. Expectations are taken along the same v_k, so that what is left of sampling error in them is in both.
-
-    ψ = 2 d ln Var / d ln δL,      Var ∝ F^{−ψ},  F ∝ δL^{−½}
-
-by least squares over modes: errors of Var_k do not bias it, as they would with Var_k on the other axis.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -51,29 +45,6 @@ def variances_along(
     _checks.require("groups", groups, values.shape[1] % groups == 0, allowed=f"a divisor of {values.shape[1]} replicas")
     δ = _deviations(values @ directions, groups)
     return over_realisations(np.sum(δ**2, axis=(0, 2)) / (len(δ) * (δ.shape[2] - 1)), "variance")
-
-
-def along(directions: Float[Any, "components modes"], matrix: Float[Any, "components components"]) -> np.ndarray:
-    """vᵀ M v of each column [modes]."""
-    V = np.asarray(directions)
-    return np.einsum("ik,ij,jk->k", V, np.asarray(matrix), V, optimize=True)
-
-
-def exponent(variances: Float[Any, " modes"], curvatures: Float[np.ndarray, " modes"]) -> float:
-    """ψ = 2 d ln Var / d ln δL by least squares over modes."""
-    x = np.log(curvatures) - np.mean(np.log(curvatures))
-    return float(2 * np.sum(x * np.log(variances)) / np.sum(x**2))
-
-
-def mapped(estimate: Estimate, function: Callable[[np.ndarray], Any], quantity: str = "mean") -> Estimate:
-    """`estimate.map(function)` by NumPy, with nothing to compile, for groups of one size and any `function` of arrays.
-
-    The jackknife over G groups: pseudo-values G f(v) − (G − 1) f(v without the group).
-    """
-    groups = np.asarray(estimate.groups)
-    G, value = len(groups), groups.mean(axis=0)
-    without = np.stack([function((G * value - group) / (G - 1)) for group in groups])
-    return over_realisations(G * np.asarray(function(value)) - (G - 1) * without, quantity)
 
 
 def _deviations(values: np.ndarray, groups: int) -> np.ndarray:
