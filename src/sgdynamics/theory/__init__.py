@@ -9,6 +9,7 @@ from sgdynamics.theory import bayesian as bayesian
 from sgdynamics.theory import deep_linear as deep_linear
 from sgdynamics.theory import fokker_planck as fokker_planck
 from sgdynamics.theory import harmonic as harmonic
+from sgdynamics.theory import momentum as momentum
 from sgdynamics.theory import ou as ou
 from sgdynamics.theory import recursion as recursion
 from sgdynamics.theory import regression as regression
