@@ -11,6 +11,9 @@ from sgdynamics._linalg._lyapunov import discrete_lyapunov as discrete_lyapunov
 from sgdynamics._linalg._lyapunov import lyapunov as lyapunov
 from sgdynamics._linalg._lyapunov import symmetric_lyapunov as symmetric_lyapunov
 from sgdynamics._linalg._orthonormal import orthonormal as orthonormal
+from sgdynamics._linalg._pairs import left as left
+from sgdynamics._linalg._pairs import pair_transition as pair_transition
+from sgdynamics._linalg._pairs import right as right
 from sgdynamics._linalg._powers import accumulated as accumulated
 from sgdynamics._linalg._powers import matrix_power as matrix_power
 from sgdynamics._linalg._projector import null_projector as null_projector

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from sgdynamics import _checks
+from sgdynamics._linalg import left, right
 
 NOISELESS = 1e-12  # of the largest variance of the noise: what projections leave of 0 by rounding
 
@@ -78,16 +79,6 @@ def powers(E: Small, exponents: Int[Array, "*steps"]) -> Float[Array, "*steps mo
 
     start = jnp.zeros(exponents.shape + E.shape)
     return jax.lax.scan(bit, (start, E), jnp.arange(jnp.iinfo(n.dtype).bits - 1, dtype=n.dtype))[0][0]
-
-
-def left(E: Small, P: Blocks) -> Blocks:
-    """E P: Σ_c E_i,ac P_cb,ij."""
-    return jnp.stack([jnp.stack([sum(E[:, a, c, None] * P[c, b] for c in (0, 1)) for b in (0, 1)]) for a in (0, 1)])
-
-
-def right(P: Blocks, E: Small) -> Blocks:
-    """P Eᵀ: Σ_d P_ad,ij E_j,bd."""
-    return jnp.stack([jnp.stack([sum(P[a, d] * E[None, :, b, d] for d in (0, 1)) for b in (0, 1)]) for a in (0, 1)])
 
 
 def congruence(E: Small, P: Blocks) -> Blocks:
