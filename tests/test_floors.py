@@ -35,8 +35,9 @@ NEIGHBOURS = {("_linalg", "_checks"), ("samplers", "data"), ("_compare", "_predi
 COMPARISON = 7  # the lowest floor that may see theory beside simulation
 
 # the only rooms that may import a package at all, and those that may do so only inside functions
-RESERVED = {"matplotlib": {"plotting"}, "diffrax": {"dynamics"}, "sklearn": {"data"}, "tyro": {"cli"}}
-LAZY = {"sklearn"}
+EXTRAS = {"matplotlib": {"plotting"}, "sklearn": {"data"}, "pooch": {"data"}}
+RESERVED = {"diffrax": {"dynamics"}, "tyro": {"cli"}} | EXTRAS
+LAZY = {"sklearn", "pooch"}
 FORBIDDEN = ("jax._src", "jax.core", "equinox.internal", "eqx.internal", "pickle", "cloudpickle", "joblib")
 
 
@@ -195,7 +196,7 @@ import importlib.abc, sys
 
 class Missing(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("matplotlib", "sklearn"):
+        if name.partition(".")[0] in ("matplotlib", "sklearn", "pooch"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())

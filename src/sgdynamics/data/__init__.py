@@ -1,5 +1,6 @@
 """Data sets and streams."""
 
+from sgdynamics.data._cifar10 import cifar10 as cifar10
 from sgdynamics.data._dataset import AbstractFiniteData as AbstractFiniteData
 from sgdynamics.data._dataset import Data as Data
 from sgdynamics.data._dataset import Dataset as Dataset
