@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
@@ -84,3 +85,29 @@ def hessian_and_noise(hessian: ArrayLike, noise_covariance: ArrayLike) -> tuple[
 def restoring(hessian: Array, weight_decay: Array) -> Array:
     """K = H + λ."""
     return hessian + weight_decay * jnp.eye(len(hessian))
+
+
+NULL = 1e-10  # of the largest curvature, or variance: what projections leave of 0 by rounding
+
+
+def not_repelling(total_hessian: Array) -> Array:
+    """K = H + λ, where it has no negative eigenvalue."""
+    values = jnp.linalg.eigvalsh(jax.lax.stop_gradient(total_hessian))
+    return _checks.require(
+        "hessian", total_hessian, values >= -NULL * jnp.max(jnp.abs(values)),
+        allowed="free of negative curvature (weight decay added)", remedy=SADDLE,
+    )  # fmt: skip
+
+
+def attracting(hessian: Array, noise_covariance: Array, setting: Hyperparameters) -> Array:
+    """K = H + λ, where it has no negative eigenvalue and no noise reaches its null space."""
+    K = not_repelling(restoring(hessian, setting.weight_decay))
+    values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(K))
+    most = jnp.max(jnp.abs(values))
+    C = jax.lax.stop_gradient(noise_covariance)
+    reaching = jnp.where(values > NULL * most, 0, jnp.sum(vectors * (C @ vectors), axis=0))
+    return _checks.provided(
+        K, "noise_covariance", noise_covariance, reaching <= NULL * jnp.max(jnp.abs(C)),
+        allowed="0 in directions without curvature",
+        remedy="There the variance grows without limit: leave them out, or add weight decay.",
+    )  # fmt: skip
