@@ -175,7 +175,8 @@ def _opened(path: pathlib.Path) -> Iterator[tuple[Source, dict[str, list[str]]]]
             with tarfile.open(path) as archive:
                 yield _in_archive(archive, path), FILES
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise ValueError(f"path = {path} is neither a .bin file nor a whole archive: {error}. {REMEDY}") from error
+            reason = " ".join(str(error).split())
+            raise ValueError(f"path = {path} is neither a .bin file nor a whole archive: {reason}. {REMEDY}") from error
 
 
 def _in_folder(folder: pathlib.Path, path: pathlib.Path) -> Source:
