@@ -26,8 +26,8 @@ from sgdynamics.theory.momentum._discrete_oscillator import velocity_correlation
 from sgdynamics.theory.momentum._displacement import displacement as displacement
 from sgdynamics.theory.momentum._displacement import local_exponent as local_exponent
 from sgdynamics.theory.momentum._equipartition import EQUIPARTITION_FORMS as EQUIPARTITION_FORMS
-from sgdynamics.theory.momentum._equipartition import Energies as Energies
 from sgdynamics.theory.momentum._equipartition import MINIMUM_FORMS as MINIMUM_FORMS
+from sgdynamics.theory.momentum._equipartition import Energies as Energies
 from sgdynamics.theory.momentum._equipartition import energies as energies
 from sgdynamics.theory.momentum._equipartition import equipartition as equipartition
 from sgdynamics.theory.momentum._equipartition import kinetic_energy as kinetic_energy
