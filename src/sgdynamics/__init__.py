@@ -24,6 +24,7 @@ from sgdynamics.dynamics import ItoProcess as ItoProcess
 from sgdynamics.dynamics import Langevin as Langevin
 from sgdynamics.dynamics import LinearProcess as LinearProcess
 from sgdynamics.dynamics import State as State
+from sgdynamics.dynamics import UnderdampedLangevin as UnderdampedLangevin
 from sgdynamics.dynamics import solve as solve
 from sgdynamics.ensemble import Ensemble as Ensemble
 from sgdynamics.ensemble import simulate as simulate

@@ -59,9 +59,22 @@ def at_step(hyperparameter: Hyperparameter, step: Step, dtype) -> Scalar:
     return jnp.asarray(value).astype(dtype)
 
 
+def step_at(learning_rate: Hyperparameter, t: Scalar) -> Step:
+    """The number of the step in which time t lies, for a constant learning rate."""
+    if callable(learning_rate):
+        raise ValueError("learning_rate is a schedule: a time alone does not tell the step. Use simulate().")
+    # a time reached by adding up steps may fall short of its step by rounding
+    return jnp.floor(t / learning_rate.astype(jnp.asarray(t).dtype) + 1e-3).astype(jnp.int32)
+
+
 def learning_rate(value: RealScalar | Callable) -> Hyperparameter:
     """A learning rate, checked: finite and not negative, or a schedule."""
     return _hyperparameter("learning_rate", value, _checks.not_negative)
+
+
+def positive_learning_rate(value: RealScalar | Callable) -> Hyperparameter:
+    """A learning rate by which something is divided, checked: finite and positive, or a schedule."""
+    return _hyperparameter("learning_rate", value, _checks.positive)
 
 
 def weight_decay(value: RealScalar | Callable) -> Hyperparameter:

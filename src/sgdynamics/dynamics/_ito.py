@@ -29,7 +29,7 @@ from sgdynamics._problem import Problem
 from sgdynamics._types import PRNGKey, RealScalar, Scalar, Step, Vector
 from sgdynamics.dynamics import _interface
 from sgdynamics.dynamics._brownian import increment
-from sgdynamics.dynamics._interface import AbstractDynamics, Hyperparameter, State, at_step
+from sgdynamics.dynamics._interface import AbstractDynamics, Hyperparameter, State, at_step, step_at
 from sgdynamics.dynamics._operator import DiffusionOperator
 from sgdynamics.noise import AbstractGradientNoise, AbstractNoise, minibatch
 from sgdynamics.samplers import AbstractSampler, as_sampler
@@ -191,10 +191,7 @@ class Langevin(AbstractItoProcess):
 
     def step_at(self, t: Scalar) -> Step:
         """The number of the step in which time t lies, for a constant learning rate."""
-        if callable(self.learning_rate):
-            raise ValueError("learning_rate is a schedule: a time alone does not tell the step. Use simulate().")
-        # a time reached by adding up steps may fall short of its step by rounding
-        return jnp.floor(t / self.learning_rate.astype(jnp.asarray(t).dtype) + 1e-3).astype(jnp.int32)
+        return step_at(self.learning_rate, t)
 
     def displacement(self, step: Step, t: Scalar, θ: Vector, dt: Scalar, dW: PyTree) -> Vector:
         η, λ = (at_step(h, step, θ.dtype) for h in (self.learning_rate, self.weight_decay))

@@ -4,43 +4,47 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from sgdynamics import _checks
 from sgdynamics._types import PRNGKey, Vector
-from sgdynamics.dynamics._brownian import StepBrownianPath
+from sgdynamics.dynamics._brownian import StepBrownianPath, StepLevyPath
+from sgdynamics.dynamics._interface import State
 from sgdynamics.dynamics._ito import AbstractItoProcess
+from sgdynamics.dynamics._standard_form import LANGEVIN_SOLVERS, StandardForm
+from sgdynamics.dynamics._underdamped import Phase, UnderdampedLangevin
 
 
 class Drift(eqx.Module):
     """The drift as a vector field: a module, so that a second call with other numbers compiles nothing."""
 
-    process: AbstractItoProcess
+    process: AbstractItoProcess | UnderdampedLangevin
 
-    def __call__(self, t, θ, args):
-        return self.process.drift(t, θ)
+    def __call__(self, t, y, args):
+        return self.process.drift(t, y)
 
 
 class Diffusion(eqx.Module):
     """The diffusion as a vector field."""
 
-    process: AbstractItoProcess
+    process: AbstractItoProcess | UnderdampedLangevin
 
-    def __call__(self, t, θ, args):
-        return self.process.diffusion(t, θ)
+    def __call__(self, t, y, args):
+        return self.process.diffusion(t, y)
 
 
-def terms(process: AbstractItoProcess, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:
-    """The process as diffrax knows it: dθ = drift dt + diffusion dW."""
+def terms(process: AbstractItoProcess | UnderdampedLangevin, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:
+    """The process as diffrax knows it: dy = drift dt + diffusion dW, y = θ or (θ, v)."""
     return diffrax.MultiTerm(diffrax.ODETerm(Drift(process)), diffrax.ControlTerm(Diffusion(process), path))
 
 
 def solve(
-    process: AbstractItoProcess,
+    process: AbstractItoProcess | UnderdampedLangevin,
     *,
     steps: int,
     key: PRNGKey,
-    initial: Vector | None = None,
+    initial: Vector | State | None = None,
     solver: diffrax.AbstractSolver | None = None,
     path: diffrax.AbstractBrownianPath | None = None,
     saveat: diffrax.SaveAt | None = None,
@@ -49,21 +53,50 @@ def solve(
     """One path of `process` over `steps` steps (t from 0 to steps × time step), by `diffrax.diffeqsolve`.
 
     Arguments
-    - initial: θ at t = 0 [parameters]; None: the process' own.
+    - initial: θ at t = 0 [parameters], or a `State`; None: the process' own. A velocity not given is 0.
     - solver: `diffrax.Euler()` if None, the one that is right for Itô equations with any noise. Solvers of the
-      Stratonovich kind need the drift corrected first; `ItoMilstein` needs commutative noise.
+      Stratonovich kind need the drift corrected first (not of an `UnderdampedLangevin`, where the two are one);
+      `ItoMilstein` needs commutative noise. An `UnderdampedLangevin` with constant, invertible noise is solved
+      by `ALIGN`, `ShOULD` and `QUICSORT`, too.
     - path: the Brownian path; None: increments keyed by the step, the same as the ensemble's loop draws from
-      this key (steps of time step/substeps only). For adaptive steps give a `diffrax.VirtualBrownianTree`.
+      this key (steps of time step/substeps only). For adaptive steps give a `diffrax.VirtualBrownianTree`: of
+      `process.sources()`, or for the three solvers of one component for each parameter, with their Lévy areas.
     - saveat and further options go to `diffeqsolve` (`stepsize_controller`, `adjoint`, `max_steps`, …).
+
+    The solution is θ, or (θ, v) for an `UnderdampedLangevin` (its `scheme` is the loop's alone). The three solvers
+    work in other variables (`_standard_form`), in which errors of adaptive steps and events are measured; saved
+    values and dense output (linear between steps) are of (θ, v). Derivatives: reverse mode by default,
+    `adjoint=diffrax.ForwardMode()` for forward mode; with respect to the learning rate, which is the time step, on the
+    default path only.
     """
     steps = _checks.count("steps", steps)
-    θ = process.initial_position() if initial is None else jnp.asarray(initial)
-    duration = process.time_step(jnp.asarray(0)).astype(θ.dtype)
+    y = start(process, initial)
+    dtype = jax.tree.leaves(y)[0].dtype
+    duration = process.time_step(jnp.asarray(0)).astype(dtype)
     dt = duration / process.substeps
-    path = StepBrownianPath(dt, process.sources(), key) if path is None else path  # pyright: ignore[reportCallIssue]
     options = {"max_steps": steps * process.substeps + 1, **options}
     saveat = diffrax.SaveAt(t1=True) if saveat is None else saveat
     solver = diffrax.Euler() if solver is None else solver
-    return diffrax.diffeqsolve(
-        terms(process, path), solver, jnp.zeros_like(dt), steps * duration, dt, θ, saveat=saveat, **options
-    )
+    span = (jnp.zeros_like(dt), steps * duration, dt)
+    if isinstance(process, UnderdampedLangevin) and isinstance(solver, LANGEVIN_SOLVERS):
+        form = StandardForm(process, y[0])
+        # pyright takes jaxtyping's axis names for names
+        path = StepLevyPath(dt, _like(y[0]), key) if path is None else path  # pyright: ignore
+        saveat = form.saving(saveat)
+        return form.leaving(
+            diffrax.diffeqsolve(form.terms(path), solver, *span, form.enter(y), saveat=saveat, **options)
+        )
+    path = StepBrownianPath(dt, process.sources(), key) if path is None else path  # pyright: ignore[reportCallIssue]
+    return diffrax.diffeqsolve(terms(process, path), solver, *span, y, saveat=saveat, **options)
+
+
+def start(process: AbstractItoProcess | UnderdampedLangevin, initial: Vector | State | None) -> Vector | Phase:
+    """Where a path starts: θ, or (θ, v)."""
+    initial = process.initial_position() if initial is None else initial
+    given = initial if isinstance(initial, State) else State(jnp.asarray(initial))
+    state = process.init(given.position, given.velocity)
+    return state.position if state.velocity is None else (state.position, state.velocity)
+
+
+def _like(θ: Vector) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(θ.shape, θ.dtype)
