@@ -4,6 +4,8 @@ from ._base import AbstractAccumulator as AbstractAccumulator
 from ._base import AbstractStatistic as AbstractStatistic
 from ._base import Records as Records
 from ._covariance import Covariance as Covariance
+from ._displacement import GlobalDisplacement as GlobalDisplacement
+from ._displacement import logarithmic_steps as logarithmic_steps
 from ._estimate import Estimate as Estimate
 from ._estimate import format_with_error as format_with_error
 from ._groups import Groups as Groups
@@ -27,3 +29,8 @@ from ._paths import FirstPassage as FirstPassage
 from ._paths import FirstPassageEstimate as FirstPassageEstimate
 from ._paths import Snapshots as Snapshots
 from ._paths import SnapshotsEstimate as SnapshotsEstimate
+from ._phase_space import PhaseSpace as PhaseSpace
+from ._power_law import PowerLawEstimate as PowerLawEstimate
+from ._power_law import power_law as power_law
+from ._rotation import AngularVelocity as AngularVelocity
+from ._spectrum import PowerSpectrum as PowerSpectrum

@@ -37,7 +37,8 @@ class Estimate(eqx.Module):
     - `degrees_of_freedom`: of Student's t, usable groups − 1. `left_out`: how many groups were left out,
       because a replica diverged after it had contributed, or because nobody was alive.
     - `quantity`: "mean", "covariance", …; `of`: the observable's name, None for the position.
-    - `lags`, `steps`, `edges`: coordinates of the first (edges: last) axis, where there are any.
+    - `lags`, `steps`, `frequencies` (rad per step), `edges`: coordinates of the first (edges: last) axis,
+      where there are any.
     """
 
     value: Float[Array, "*shape"]
@@ -51,6 +52,7 @@ class Estimate(eqx.Module):
     lags: Int[Array, " lags"] | None = None
     steps: Int[Array, " steps"] | None = None
     edges: Float[Array, " edges"] | None = None
+    frequencies: Float[Array, " frequencies"] | None = None
 
     def map(self, function: Callable[[Array], Array], quantity: str | None = None) -> "Estimate":
         """The estimate of `function` of the value, with its error carried through the groups.
@@ -60,7 +62,7 @@ class Estimate(eqx.Module):
         """
         return from_values(
             function(self.value),
-            jax.vmap(function)(_without_each(self.value, self.groups, self.weights)),
+            jax.vmap(function)(without_each(self.value, self.groups, self.weights)),
             self.weights,
             quantity=self.quantity if quantity is None else quantity,
             of=self.of,
@@ -113,7 +115,7 @@ def from_pseudo_values(pseudo: Array, weights: Float[Array, " groups"], **descri
 
 
 @jax.jit
-def _without_each(value: Array, groups: Array, weights: Array) -> Array:
+def without_each(value: Array, groups: Array, weights: Array) -> Array:
     """The value without each group in turn, as a linear statistic has it."""
     shares = masked(weights > 0, jnp.broadcast_to(_column(weights, groups), groups.shape))
     # leaving out the only group leaves nothing: any finite stand-in will do

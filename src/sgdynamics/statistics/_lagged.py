@@ -221,7 +221,12 @@ class Autocovariance(AbstractLagged):
 
 
 class Displacement(AbstractLagged):
-    """E|x(t + k) − x(t)|² at each of `steps` k (multiples of `every`), summed over components, [steps]."""
+    """E|x(t + k) − x(t)|² at each of `steps` k (multiples of `every`), summed over components, [steps].
+
+    Origins t are spread over all records, as suits a stationary path; of one fixed origin, it is
+    `GlobalDisplacement`. The local displacement, from each record to the next, is `Displacement((every,))`:
+    alone, it takes all pairs of consecutive records; beside a longer k, only those after an origin.
+    """
 
     steps: tuple[int, ...] = eqx.field(static=True)
     of: Observable | None
