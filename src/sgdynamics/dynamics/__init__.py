@@ -14,7 +14,6 @@ from sgdynamics.dynamics._ito import ItoProcess as ItoProcess
 from sgdynamics.dynamics._ito import Langevin as Langevin
 from sgdynamics.dynamics._linear import LinearProcess as LinearProcess
 from sgdynamics.dynamics._linear_modes import LinearModes as LinearModes
-from sgdynamics.dynamics._linear_modes import LinearModes as LinearModes
 from sgdynamics.dynamics._operator import DiffusionOperator as DiffusionOperator
 from sgdynamics.dynamics._solve import solve as solve
 from sgdynamics.dynamics._transformations import inject_noise as inject_noise
