@@ -113,6 +113,7 @@ def decomposition(
     return assembled((jnp.eye(len(B)) - steps.transition) / η, B, κ, process.mean, _units(B))
 
 
+@jax.jit
 def assembled(drift: Matrix, lyapunov: Matrix, kappa: Scalar, mean: Vector, units: Vector) -> Decomposition:
     """From A and B; which directions B reaches is judged with the state in `units`."""
     flow = drift @ lyapunov
@@ -120,6 +121,7 @@ def assembled(drift: Matrix, lyapunov: Matrix, kappa: Scalar, mean: Vector, unit
     return Decomposition((flow + flow.T) / 2, (flow - flow.T) / 2, U, lyapunov, kappa, mean)
 
 
+@jax.jit
 def inverse_on_range(B: Matrix, units: Vector) -> Matrix:
     """The pseudo-inverse of B in coordinates divided by `units`, in the original ones."""
     scaled = B / units[:, None] / units[None, :]

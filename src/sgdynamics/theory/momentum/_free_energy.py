@@ -72,22 +72,43 @@ def free_energy_rate(
     κ = _kappa(inverse_temperature)
     M = _stationary(process)
     offset, P = _law(process, mean, covariance)
+    return _rate(M, process.noise, offset, P) / κ
+
+
+@jax.jit
+def _rate(M: Matrix, noise: Matrix, offset: Array, P: Array) -> Float[Array, "*times"]:
+    """κ dF/dt: κ g has the mean M⁻¹(m − μ) and the covariance G Gᵀ of G = (M⁻¹ − P⁻¹) L = M⁻¹ (P − M) L⁻ᵀ."""
     L = jnp.linalg.cholesky(P)
-    # in units of κ⁻¹: g has the mean M⁻¹(m − μ), and the covariance G Gᵀ of G = (M⁻¹ − P⁻¹) L = M⁻¹ (P − M) L⁻ᵀ
     systematic = _solve(M, offset[..., None])
-    G = _solve(M, jnp.swapaxes(_lower(L, jnp.swapaxes(P - _under(M, P), -1, -2)), -1, -2))
-    return -(_square(systematic, process.noise) + _square(G, process.noise)) / (2 * κ)
+    G = _solve(M, jnp.swapaxes(_lower(L, P - _under(M, P)), -1, -2))
+    return -(_square(systematic, noise) + _square(G, noise)) / 2
 
 
+@jax.jit
 def _relative_entropy(M: Matrix, offset: Array, P: Array) -> Float[Array, "*times"]:
-    """From the eigenvalues 1 + δ of M⁻¹P, by δ − log(1 + δ), so that small differences keep their digits."""
-    L = jnp.linalg.cholesky(M)
-    half = _lower(_under(L, P), P - _under(M, P))
-    excess = jnp.linalg.eigvalsh(_lower(_under(L, P), jnp.swapaxes(half, -1, -2)))
-    shift = jnp.sum(_lower(_under(L, P), offset[..., None]) ** 2, axis=(-2, -1))
-    return (jnp.sum(excess - jnp.log1p(excess), axis=-1) + shift) / 2
+    L = _under(jnp.linalg.cholesky(M), P)
+    half = _lower(L, P - _under(M, P))
+    excess = _lower(L, jnp.swapaxes(half, -1, -2))
+    shift = jnp.sum(_lower(L, offset[..., None]) ** 2, axis=(-2, -1))
+    return (_spread((excess + jnp.swapaxes(excess, -1, -2)) / 2) + shift) / 2
 
 
+@jax.custom_jvp
+def _spread(excess: Array) -> Float[Array, "*times"]:
+    """tr E − log det(1 + E) of E = L⁻¹ P L⁻ᵀ − 1, by its eigenvalues, so that small differences keep their digits."""
+    δ = jnp.linalg.eigvalsh(excess)
+    return jnp.sum(δ - jnp.log1p(δ), axis=-1)
+
+
+@_spread.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """tr[(1 + E)⁻¹ E dE]: no eigenvectors, for equal eigenvalues are the rule."""
+    (E,), (dE,) = primals, tangents
+    slope = jnp.linalg.solve(E + _under(jnp.eye(E.shape[-1]), E), E)
+    return _spread(E), jnp.sum(jnp.swapaxes(slope, -1, -2) * dE, axis=(-2, -1))
+
+
+@jax.jit
 def _half_log_determinant(M: Matrix) -> Scalar:
     """½ log det(2π M)."""
     return jnp.sum(jnp.log(jnp.diagonal(jnp.linalg.cholesky(M)))) + len(M) * jnp.log(2 * jnp.pi) / 2
@@ -115,6 +136,7 @@ def _law(process: OrnsteinUhlenbeck, mean: ArrayLike, covariance: ArrayLike) -> 
     return m - jnp.broadcast_to(process.mean, m.shape), P
 
 
+@jax.jit
 def _has_density(P: Array) -> Array:
     """Whether every variance, given those before it, is more than rounding."""
     P = jax.lax.stop_gradient(P)
