@@ -1,5 +1,9 @@
 """The figures of Kunin et al. (2023), one module each."""
 
-from collections.abc import Callable
+from sgdynamics.plotting._kunin2023._equipartition import equipartition
+from sgdynamics.plotting._kunin2023._potentials import potentials
 
-FIGURES: dict[str, Callable] = {}
+FIGURES = {
+    "kunin2023/equipartition": equipartition,
+    "kunin2023/potentials": potentials,
+}
