@@ -26,8 +26,9 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Real
 
 from sgdynamics import _checks
 from sgdynamics._types import Matrix, RealScalar, Scalar, Vector
-from sgdynamics.theory.recursion._mode_pairs import ModePairs, continuous_pairs, discrete_pairs
+from sgdynamics.theory.recursion._mode_pairs import continuous_pairs, discrete_pairs
 from sgdynamics.theory.recursion._model import Examples, LinearModel, linear_model
+from sgdynamics.theory.recursion._solution import constant, solve
 from sgdynamics.theory.recursion._stability import (
     continuous_criticality,
     criticality,
@@ -269,46 +270,29 @@ def _after(moments: MinibatchMoments, mean: Array, second_moment: Array, steps: 
     return jax.lax.scan(step, (mean, second_moment), length=steps)[0]
 
 
-def _solve(equation, pairs: ModePairs, right: Array) -> tuple[Array, Array]:
-    """The solution of equation(M) = right by `pairs`, and its relative residual."""
-    M = jax.lax.custom_linear_solve(
-        equation,
-        right,
-        solve=lambda _, b: pairs.solve(b),
-        transpose_solve=lambda _, b: pairs.adjoint().solve(b),
-    )
-    misfit = jnp.linalg.norm(jax.lax.stop_gradient(equation(M) - right))
-    size = jnp.linalg.norm(jax.lax.stop_gradient(right))
-    return M, misfit / jnp.where(size > 0, size, 1)
-
-
 @jax.jit
 def _discrete_response(moments: MinibatchMoments, source: Matrix) -> tuple[Array, Array, Array]:
     model, d = moments._model(), moments.x.shape[1]
     D = _deviation(model.curvature, moments)
-    pairs, stable = discrete_pairs(*_constant(moments.x), **_constant(moments._settings()))
+    pairs, stable = discrete_pairs(*constant(moments.x), **constant(moments._settings()))
 
     def equation(M: PhaseMatrix) -> PhaseMatrix:
         noise = moments.sampling_factor * model.noise_response(M[:d, :d])
         DM = D @ M
         return -(DM + M @ D.T + DM @ D.T) - _inject(noise, moments.learning_rate)
 
-    M, residual = _solve(equation, pairs, _inject(source, moments.learning_rate))
+    M, residual = solve(equation, pairs, _inject(source, moments.learning_rate))
     return M, criticality(pairs, stable), residual
 
 
 @jax.jit
 def _continuous_response(moments: LangevinMoments, source: Matrix) -> tuple[Array, Array, Array]:
     model, η = moments._model(), moments.learning_rate
-    pairs, stable = continuous_pairs(*_constant(moments.x), **_constant(moments._settings()))
+    pairs, stable = continuous_pairs(*constant(moments.x), **constant(moments._settings()))
 
     def equation(M: Matrix) -> Matrix:
         noise = moments.sampling_factor * model.noise_response(M)
         return model.curvature @ M + M @ model.curvature - η * noise
 
-    M, residual = _solve(equation, pairs, η * source)
+    M, residual = solve(equation, pairs, η * source)
     return M, criticality(pairs, stable), residual
-
-
-def _constant(tree):
-    return jax.tree.map(jax.lax.stop_gradient, (tree,) if isinstance(tree, jax.Array) else tree)

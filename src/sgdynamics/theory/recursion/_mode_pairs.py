@@ -149,6 +149,17 @@ def continuous_pairs(x, *, learning_rate, sampling_factor, weight_decay) -> tupl
     return pairs, jnp.array(True)
 
 
+def underdamped_pairs(x, *, learning_rate, sampling_factor, momentum, weight_decay) -> tuple[ModePairs, Array]:
+    """(pairs, True) of the SDE with momentum, over θ alone: see `_underdamped`."""
+    η, β = learning_rate, momentum
+    h, V, null = eigenmodes(x)
+    k = h + weight_decay
+    L = (1 - β) * (k[:, None] + k[None, :]) + η * (1 + β) / (4 * (1 - β)) * (h[:, None] - h[None, :]) ** 2
+    one = jnp.ones(1)
+    pairs = _pairs(x, h, V, null & (k <= 0), L[..., None, None], η * one, one, sampling_factor)
+    return pairs, jnp.array(True)
+
+
 def _pairs(x, h, V, null, L, inward, outward, sampling_factor) -> ModePairs:
     """Invert every pair; a pair of null modes neither moves nor is driven, and its G is 0."""
     read_and_enter = inward[:, None] * outward[None, :]

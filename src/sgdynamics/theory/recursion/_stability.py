@@ -14,6 +14,7 @@ from sgdynamics.theory.recursion._mode_pairs import (
     eigenmodes,
     largest_eigenvalue,
     read,
+    underdamped_pairs,
 )
 from sgdynamics.theory.recursion._model import Examples, scatter
 
@@ -32,14 +33,19 @@ def continuous_criticality(x: Examples, **settings: Scalar) -> Scalar:
     return criticality(*continuous_pairs(x, **settings))
 
 
-def provided_stable(M, x, criticality, settings: dict[str, Scalar], continuous: bool = False):
+@jax.jit
+def underdamped_criticality(x: Examples, **settings: Scalar) -> Scalar:
+    return criticality(*underdamped_pairs(x, **settings))
+
+
+def provided_stable(M, x, criticality, settings: dict[str, Scalar], continuous: bool = False, limit=None):
     """M, or the error that there is no stationary law, naming the largest stable learning rate."""
     η = settings["learning_rate"]
     remedy = "Beyond it the second moments of SGD grow without limit: reduce it, or enlarge the batch."
     allowed = "small enough for a stationary covariance"
     if _checks.is_concrete(criticality) and not bool(criticality < 1):
         rest = {name: value for name, value in settings.items() if name != "learning_rate"}
-        largest = largest_stable_learning_rate(x, **rest, continuous=continuous)
+        largest = limit(x, **rest) if limit else largest_stable_learning_rate(x, **rest, continuous=continuous)
         allowed = f"below the largest stable learning rate, {float(largest):.4g}"
     return _checks.provided(M, "learning_rate", η, criticality < 1, allowed=allowed, remedy=remedy)
 
@@ -106,3 +112,25 @@ def _bisected_limit(x: Examples, c: Scalar, momentum: Scalar, weight_decay: Scal
 
     bounds = (jnp.zeros_like(k), 2 * (1 + momentum) / k)
     return jax.lax.fori_loop(0, 24, halve, bounds)[0]
+
+
+@jax.jit
+def underdamped_limit(x: Examples, *, sampling_factor: Scalar, momentum: Scalar, weight_decay: Scalar) -> Scalar:
+    """The learning rate at which the second moments of the SDE with momentum cease to be bounded.
+
+    The responses are at most those of the overdamped equation, whose limit is therefore below; they grow with the
+    learning rate, and in each mode of its own in proportion to it.
+    """
+    least = (1 - momentum) * _linear_limit(x, sampling_factor, weight_decay, continuous=True)
+
+    def halve(_, bounds: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+        low, high = bounds
+        middle = (low + high) / 2
+        stable = underdamped_criticality(
+            x, learning_rate=least * jnp.exp2(middle), sampling_factor=sampling_factor, momentum=momentum,
+            weight_decay=weight_decay,
+        ) < 1  # fmt: skip
+        return jnp.where(stable, middle, low), jnp.where(stable, high, middle)
+
+    bounds = (jnp.zeros_like(least), 40 * jnp.ones_like(least))
+    return least * jnp.exp2(jax.lax.fori_loop(0, 30, halve, bounds)[0])
