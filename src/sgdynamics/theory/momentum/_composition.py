@@ -5,7 +5,7 @@ With A = 1 + E the characteristic equation is E² = −a E − b, a = −tr E an
     Aⁿ = (1 − b W_n) + p_n E,      W_1 = 0, p_1 = 1,
     W_{n+m} = W_n + W_m − b W_n W_m + p_n p_m,
     p_{n+m} = r_n p_m + r_m p_n − a p_n p_m,
-    r_{n+m} = r_n r_m − b p_n p_m,      r_n = 1 − b W_n, carried along for its digits at large n.
+    r_{n+m} = r_n r_m − b p_n p_m,      r_n = 1 − b W_n, carried along for its digits where it is small.
 
 p_n is (z₁ⁿ − z₂ⁿ)/(z₁ − z₂), det(A)^{(n−1)/2} times the Chebyshev polynomial U_{n−1} of tr A/(2 √det A). Only sums and
 products occur: nothing special happens at z₁ = z₂, at det A = 0 or at b = 0, for values and derivatives alike.
@@ -42,10 +42,13 @@ def one(like: Float[Array, "..."]) -> Power:
 def product(first: Power, second: Power, a: Float[Array, "..."], b: Float[Array, "..."]) -> Power:
     """Aⁿ Aᵐ."""
     both = first.crossing * second.crossing
+    moved = first.moved + second.moved - b * first.moved * second.moved + both
+    # while little has moved, its rounding is smaller than that of what is left; later the other way round
+    early = jnp.abs(b * moved) < 0.5
     return Power(
-        first.moved + second.moved - b * first.moved * second.moved + both,
+        moved,
         first.left * second.crossing + second.left * first.crossing - a * both,
-        first.left * second.left - b * both,
+        jnp.where(early, 1 - b * moved, first.left * second.left - b * both),
     )
 
 

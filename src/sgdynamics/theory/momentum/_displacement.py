@@ -110,16 +110,16 @@ def _exact_exponent(k: Int[Array, "*steps"], modes: Modes) -> Float[Array, "*ste
     growth = before.crossing + now.crossing + (after.crossing - before.crossing) / (1 + β)
     reached = now.moved + now.crossing / (1 + β)
     scale = _scale(modes)
-    return k * jnp.sum(scale * growth, axis=-1) / (2 * jnp.sum(scale * reached, axis=-1))
+    return k.astype(scale.dtype) * jnp.sum(scale * growth, axis=-1) / (2 * jnp.sum(scale * reached, axis=-1))
 
 
 @jax.jit
 def _sampled(k: Int[Array, "*steps"], modes: Modes, time: Floats | float) -> Float[Array, "*steps"]:
     """Velocities as they are at instants `time` apart, counted as steps."""
-    n, modes = _together(k, modes)
     η, β, K, C = modes
-    total = _pairs.correlation_sum(n, time * jnp.ones_like(K), _response.oscillator(η, β, K))
-    return jnp.sum(η**2 * C / (1 - β**2) * total, axis=-1)
+    sampled = _pairs.sampling(time * jnp.ones_like(K), _response.oscillator(η, β, K))
+    n, weight, *rest = _beside(k, η**2 * C / (1 - β**2), *sampled)
+    return jnp.sum(weight * _pairs.correlation_sum(n, _pairs.Sampling(*rest)), axis=-1)
 
 
 def _scale(modes: Modes) -> Floats:

@@ -22,20 +22,24 @@ class PairSum(NamedTuple):
     power: _composition.Power
 
 
-def correlation_sum(n: Int[Array, "..."], time: Floats, mode: Oscillator) -> Floats:
-    """Σ_{i,j<n} C(|i − j|) at `time` between samples; all of one shape."""
+class Sampling(NamedTuple):
+    """a and b of A's characteristic equation (`_composition`), and the velocity entry of E = A − 1."""
+
+    a: Floats
+    b: Floats
+    fall: Floats
+
+
+def sampling(time: Floats, mode: Oscillator) -> Sampling:
+    """A = e^{−Sτ} at τ = `time`; all of one shape."""
     g, G = response(time, mode).crossing, accumulated(time, mode).crossing
     lost, braked = mode.square * G, 2 * mode.damping * g
-    a, b = 2 * lost + braked, mode.square * (g**2 + G * (lost + braked))
-    return _pair_sum(n, a, b, -(lost + braked))
+    return Sampling(2 * lost + braked, mode.square * (g**2 + G * (lost + braked)), -(lost + braked))
 
 
-def _pair_sum(n: Int[Array, "..."], a: Floats, b: Floats, fall: Floats) -> Floats:
-    """Σ_{i,j<n} of the velocity entry of A^{|i−j|}, A = 1 + E, whose entry of E is `fall`.
-
-    n and m steps in a row: the pairs within each, and twice those across, A U_n U_m, where U_n = Σ_{i<n} Aⁱ is
-    (p_n + a W_n) + W_n E.
-    """
+def correlation_sum(n: Int[Array, "..."], sampled: Sampling) -> Floats:
+    """Σ_{i,j<n} C(|i − j|); all of one shape. U_n = Σ_{i<n} Aⁱ is (p_n + a W_n) + W_n E."""
+    a, b, fall = sampled
 
     def compose(first: PairSum, second: PairSum) -> PairSum:
         x, y = first.power, second.power
