@@ -19,6 +19,7 @@ from sgdynamics.statistics import (
     Kurtosis,
     Mean,
     Norm,
+    PowerSpectrum,
     Records,
     Snapshots,
 )
@@ -31,6 +32,7 @@ STATISTICS = [
     Autocovariance((0, 2)),
     Displacement((1, 2)),
     Histogram(np.linspace(-3, 3, 5)),
+    PowerSpectrum(4),
     Halves(Mean()),
     Halves(Autocovariance((1,))),
 ]
