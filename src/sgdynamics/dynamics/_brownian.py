@@ -55,7 +55,7 @@ class StepLevyPath(diffrax.AbstractBrownianPath):
 
         H = ∫ (W_s − s W_dt/dt) ds / dt ~ N(0, dt/12),      K = ∫ (W_s − s W_dt/dt) (dt/2 − s) ds / dt² ~ N(0, dt/720)
 
-    (Foster, Lyons and Oberhauser, 2021). W is `increment`'s, to the bit. Unlike `diffrax.VirtualBrownianTree` it has
+    (Foster, Lyons and Oberhauser, 2021). W is `increment`'s. Unlike `diffrax.VirtualBrownianTree` it has
     derivatives with respect to the time step.
     """
 

@@ -65,9 +65,9 @@ def solve(
 
     The solution is θ, or (θ, v) for an `UnderdampedLangevin` (its `scheme` is the loop's alone). The three solvers
     work in other variables (`_standard_form`), in which errors of adaptive steps and events are measured; saved
-    values and dense output (linear between steps) are of (θ, v). Derivatives: reverse mode by default,
-    `adjoint=diffrax.ForwardMode()` for forward mode; with respect to the learning rate, which is the time step, on the
-    default path only.
+    values and dense output (linear between steps) are of (θ, v).
+    Derivatives: reverse mode by default, `adjoint=diffrax.ForwardMode()` for forward mode; of a Brownian tree none
+    with respect to times, and so to the learning rate. `BacksolveAdjoint` takes neither Euler nor the three.
     """
     steps = _checks.count("steps", steps)
     y = start(process, initial)

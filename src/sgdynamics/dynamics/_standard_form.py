@@ -3,7 +3,8 @@
     dx = y dt,      dy = −γ y dt − u f(x) dt + √(2 γ u) dW,      θ = S x,   v = S y,   S = √(η/(2 (1 − β))) C^{1/2}
 
 with γ = c₀ (1 − β), u = c₀, f(x) = S⁻¹ [∇L(S x) + λ S x], W of as many components as θ. C must be the same at every
-θ and invertible. f need not be a gradient: the solvers (`ALIGN`, `ShOULD`, `QUICSORT`; Foster, Lyons and
+θ and invertible. Errors of the paths are of order dt² (`ALIGN`) or dt³ (`ShOULD`, `QUICSORT`), of Euler's of order dt.
+f need not be a gradient: the solvers (`ALIGN`, `ShOULD`, `QUICSORT`; Foster, Lyons and
 Oberhauser, 2021) only use that noise enters through the velocity.
 """
 
@@ -14,7 +15,6 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from sgdynamics import _checks
 from sgdynamics._linalg import symmetric_root
@@ -25,7 +25,6 @@ from sgdynamics.noise import AbstractNoise, Constant, Frozen, Isotropic, Sum
 LANGEVIN_SOLVERS = (diffrax.ALIGN, diffrax.ShOULD, diffrax.QUICSORT)
 INSTEAD = 'Use another solver, such as diffrax.Euler(), or simulate() with scheme="splitting".'
 LEAST = 1e-10  # of C's eigenvalues, as a part of the largest, for C to count as invertible
-FIRST = np.int32(0)  # the step at which coefficients are read: constant ones, the same in every step
 
 
 class StandardForm(eqx.Module):
@@ -40,18 +39,22 @@ class StandardForm(eqx.Module):
             if callable(getattr(process, name)):
                 raise ValueError(f"{name} is a schedule, but this solver needs constant coefficients. {INSTEAD}")
         self.process = process
-        η, β, _, _ = process.coefficients(FIRST, θ.dtype)
+        η, β, _, _ = self.coefficients(θ.dtype)
         self.S = jnp.sqrt(η / (2 * (1 - β))) * symmetric_root(_covariance(process.noise, θ))
         self.inverse = jnp.linalg.inv(self.S)
 
     def __call__(self, x: Vector, args: Any = None) -> Vector:
         """f(x)."""
         θ = self.S @ x
-        _, _, λ, _ = self.process.coefficients(FIRST, θ.dtype)
+        _, _, λ, _ = self.coefficients(θ.dtype)
         return self.inverse @ (self.process.problem.gradient(θ) + λ * θ)
 
+    def coefficients(self, dtype) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+        """η, β, λ and c₀, the same in every step."""
+        return self.process.coefficients(jnp.zeros((), jnp.int32), dtype)
+
     def terms(self, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:
-        _, β, _, c0 = self.process.coefficients(FIRST, self.S.dtype)
+        _, β, _, c0 = self.coefficients(self.S.dtype)
         drift = diffrax.UnderdampedLangevinDriftTerm(c0 * (1 - β), c0, self)
         return diffrax.MultiTerm(drift, diffrax.UnderdampedLangevinDiffusionTerm(c0 * (1 - β), c0, path))
 
