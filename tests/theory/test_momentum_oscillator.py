@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 
 from sgdynamics.theory import momentum
 
@@ -205,15 +206,16 @@ def test_discrete_mean_covariance_and_correlation_are_those_of_the_recursion():
     for β in MOMENTA:
         for h in (1e-3, 0.4, 6.0):
             setting = dict(learning_rate=η, momentum=β, weight_decay=λ)
-            law = momentum.recursion(np.array([[h]]), np.array([[C]]), **setting)
-            F = np.stack([np.linalg.matrix_power(np.asarray(law.transition), n) for n in k])
+            T = np.array([[1 - η * (h + λ), η * β], [-(h + λ), β]])
+            N = C * np.outer([η, 1], [η, 1])
+            F = np.stack([np.linalg.matrix_power(T, n) for n in k])
             mean = np.stack(momentum.mean_after(k, *start, h, **setting), -1)
             np.testing.assert_allclose(mean, F @ start, rtol=1e-9, atol=1e-12)
+            M = scipy.linalg.solve_discrete_lyapunov(T, N)
             spread = momentum.covariance_after(k, h, C, **setting)
-            np.testing.assert_allclose(spread, law.covariance_after(k), rtol=1e-9, atol=1e-12)
-            R = np.asarray(law.autocovariance(k))[:, 1, 1]
+            np.testing.assert_allclose(spread, M - F @ M @ F.swapaxes(1, 2), rtol=1e-9, atol=1e-11 * M[0, 0])
             correlation = momentum.velocity_correlation_after(-k, h, **setting)
-            np.testing.assert_allclose(correlation, R / R[0], atol=1e-10)
+            np.testing.assert_allclose(correlation, (F @ M)[:, 1, 1] / M[1, 1], atol=1e-10)
     free = momentum.covariance_after(1000, 0.0, 1.0, learning_rate=0.1, momentum=0.5)
     direct = sum(0.01 * ((1 - 0.5**n) / 0.5) ** 2 for n in range(1, 1001))
     np.testing.assert_allclose(free[0, 0], direct, rtol=1e-12)
