@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?= -n 2
 
-.PHONY: demo experiments test test-long test-lowest lint format bench clean
+.PHONY: demo experiments networks test test-long test-lowest lint format bench clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/sgdynamics demo
@@ -14,6 +14,10 @@ demo: $(VENV)/installed-demo
 # Every experiment in reduced form, in about half an hour; fails where a verdict is not the expected one.
 experiments: $(VENV)/installed-demo
 	$(BIN)/sgdynamics run '*'
+
+# The networks that experiments continue from, each at its minimum: a few minutes, once (~/.cache/sgdynamics/networks).
+networks: $(VENV)/installed-demo
+	$(BIN)/python -m sgdynamics.experiments._pretrained
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
