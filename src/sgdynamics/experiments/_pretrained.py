@@ -202,7 +202,7 @@ def _trained(
 
 
 def _accuracy(problem: sgd.Problem, θ: Vector, data: Dataset) -> float:
-    told, true = (np.argmax(scores, axis=1) for scores in (problem.predictions(θ, data), data.y))
+    told, true = (np.asarray(scores).argmax(axis=1) for scores in (problem.predictions(θ, data), data.y))
     return float(np.mean(told == true))
 
 
