@@ -165,8 +165,9 @@ def _stable(modes: Modes) -> Modes:
 
 def _whole(steps: Real[ArrayLike, "*steps"], least: int) -> Int[Array, "*steps"]:
     k = jnp.asarray(steps)
-    whole = jnp.issubdtype(k.dtype, jnp.integer)
+    whole = k == jnp.floor(k)
     k = _checks.require("steps", k, whole, allowed="whole numbers", remedy="Only form='sde' knows parts of a step.")
+    k = k if jnp.issubdtype(k.dtype, jnp.integer) else k.astype(jnp.int64)
     return _checks.require("steps", k, k >= least, allowed=f"≥ {least}")
 
 
