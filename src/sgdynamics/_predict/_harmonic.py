@@ -4,6 +4,7 @@ At a minimum θ* of L + ½λ|θ|², with δ = θ − θ*, K = ∇²L(θ*) + λ a
 
     SGD         v ← β v − K δ − ξ,   δ ← δ + η v,   cov ξ = C       (`theory.harmonic.HarmonicDescent`)
     Langevin    dδ = −(K + [order 2] ½η K²) δ dt + √(η C) dW        (`theory.harmonic.HarmonicLangevin`)
+    with momentum  dδ = v dt, dv = −c₀ (K δ + (1 − β) v) dt + c₀ √(η C) dW      (`theory.harmonic.HarmonicUnderdamped`)
 
 solved mode by mode in the eigenbasis of K. What is left out, the change of C and of ∇²L along the fluctuations, is of
 relative order η. Paper's App. A replaces ∇²L by the Gauss-Newton matrix ΦᵀΦ/P; the two differ by Σ_μ r_μ ∇²f_μ / P,
@@ -25,13 +26,13 @@ from jaxtyping import Array, Float
 from sgdynamics import _checks
 from sgdynamics._linalg import leading_eigenpairs
 from sgdynamics._predict._prediction import Modes, Prediction
-from sgdynamics._predict._settings import constant, no_epochs, point
+from sgdynamics._predict._settings import Training, constant, no_epochs, point
 from sgdynamics._problem import Problem
 from sgdynamics._types import Scalar, Vector
-from sgdynamics.dynamics import SGD, Langevin
+from sgdynamics.dynamics import SGD, UnderdampedLangevin
 from sgdynamics.ensemble import fingerprint
 from sgdynamics.noise import AbstractNoise, minibatch
-from sgdynamics.theory.harmonic import HarmonicDescent, HarmonicLangevin
+from sgdynamics.theory.harmonic import HarmonicDescent, HarmonicLangevin, HarmonicUnderdamped
 
 Pairs: TypeAlias = Float[Array, "modes modes"]
 
@@ -47,7 +48,7 @@ STRAY = 1e-8  # the share of the noise that flat directions may have, from round
 MINIMUM = "Use problem.minimum(weight_decay, start=at), dynamics.gradient_flow, or an optimiser of your own."
 
 
-def harmonic(dynamics: SGD | Langevin, at: Any, modes: int | None) -> Prediction:
+def harmonic(dynamics: Training, at: Any, modes: int | None) -> Prediction:
     """The law at the minimum `at` (None: the one that `problem.minimum` finds), in the leading `modes`."""
     name = fingerprint(dynamics)
     dynamics = _in_64_bits(dynamics)
@@ -60,7 +61,7 @@ def harmonic(dynamics: SGD | Langevin, at: Any, modes: int | None) -> Prediction
     C = _noise_in(found, noise, θ)
     law, η, time = _law(dynamics, found.curvatures, C)
     M = _at_minimum(law.stationary_covariance(), found, gradient, θ)
-    phase = law.phase_covariance() if _has_momentum(dynamics) else None
+    phase = None if isinstance(law, HarmonicLangevin) or not _has_velocity(dynamics) else law.phase_covariance()
     kept, total = found.curvatures.shape[0], θ.shape[0]
     where = "" if kept == total else f", leading {kept} of {total} modes"
     form = f"frozen: {time}, noise of the minimum{where}"
@@ -68,9 +69,12 @@ def harmonic(dynamics: SGD | Langevin, at: Any, modes: int | None) -> Prediction
 
 
 def _law(
-    dynamics: SGD | Langevin, h: Float[Array, " modes"], C: Pairs
-) -> tuple[HarmonicDescent | HarmonicLangevin, Scalar, str]:
+    dynamics: Training, h: Float[Array, " modes"], C: Pairs
+) -> tuple[HarmonicDescent | HarmonicLangevin | HarmonicUnderdamped, Scalar, str]:
     η = constant(dynamics, "learning_rate")
+    if isinstance(dynamics, UnderdampedLangevin):
+        β = constant(dynamics, "momentum")
+        return HarmonicUnderdamped(h, C, learning_rate=η, momentum=β), η, "underdamped, continuous time"
     if isinstance(dynamics, SGD):
         return HarmonicDescent(h, C, learning_rate=η, momentum=constant(dynamics, "momentum")), η, "discrete time"
     rates = h if dynamics.order == 1 else h + η / 2 * h**2
@@ -147,7 +151,7 @@ def _at_minimum(M: Pairs, modes: Modes, gradient: Vector, θ: Vector) -> Pairs:
 # --- its noise ----------------------------------------------------------------------------------------------
 
 
-def _noise(dynamics: SGD | Langevin) -> AbstractNoise:
+def _noise(dynamics: Training) -> AbstractNoise:
     """The gradient noise; an error where none is known, or where it is that of another number of parameters."""
     if isinstance(dynamics, SGD):
         no_epochs(dynamics)
@@ -188,12 +192,12 @@ def _covariance_along(noise: AbstractNoise, θ: Vector, V: Float[Array, "paramet
 # --- the dynamics -------------------------------------------------------------------------------------------
 
 
-def _in_64_bits(dynamics: SGD | Langevin) -> SGD | Langevin:
+def _in_64_bits(dynamics: Training) -> Training:
     return jax.tree.map(lambda x: x.astype(jnp.float64) if eqx.is_inexact_array(x) else x, dynamics)
 
 
-def _has_momentum(dynamics: SGD | Langevin) -> bool:
+def _has_velocity(dynamics: Training) -> bool:
     if not isinstance(dynamics, SGD):
-        return False
+        return isinstance(dynamics, UnderdampedLangevin)
     β = dynamics.momentum
     return callable(β) or not _checks.is_concrete(β) or bool(β != 0)

@@ -8,7 +8,7 @@ from sgdynamics._predict._prediction import Prediction
 from sgdynamics._predict._regression import is_regression, regression
 from sgdynamics._predict._settings import slowest, symmetric
 from sgdynamics._types import Vector
-from sgdynamics.dynamics import SGD, AbstractDynamics, Langevin, LinearProcess
+from sgdynamics.dynamics import SGD, AbstractDynamics, Langevin, LinearModes, LinearProcess, UnderdampedLangevin
 from sgdynamics.ensemble import fingerprint
 from sgdynamics.theory.recursion import LinearRecursion
 
@@ -21,7 +21,7 @@ def predict(
     """The stationary law of a dynamics about a minimum of its loss.
 
     Arguments
-    - dynamics: an `SGD` or `Langevin` of any network, or a `LinearProcess`.
+    - dynamics: an `SGD`, `Langevin` or `UnderdampedLangevin` of any network, or a `LinearProcess` or `LinearModes`.
     - at: a minimum of the loss (plus ½ weight_decay |θ|²) that you have already, [parameters]; it is checked.
       None: the one that `problem.minimum` finds from `problem.parameters`.
     - form: "exact": the model is linear in θ (`networks.Linear`, `squared_error`, a finite data set), and the law
@@ -40,10 +40,12 @@ def predict(
         raise ValueError(f"form = {form!r}, but it must be 'exact', 'frozen' or None.")
     if isinstance(dynamics, LinearProcess):
         return _linear_process(dynamics)
-    if not isinstance(dynamics, SGD | Langevin):
+    if isinstance(dynamics, LinearModes):
+        return _linear_modes(dynamics)
+    if not isinstance(dynamics, SGD | Langevin | UnderdampedLangevin):
         raise ValueError(
-            f"dynamics is a {type(dynamics).__name__}, but a law is known for SGD, Langevin and LinearProcess "
-            "only. Simulate it."
+            f"dynamics is a {type(dynamics).__name__}, but a law is known for SGD, Langevin, "
+            "UnderdampedLangevin, LinearProcess and LinearModes only. Simulate it."
         )
     if form == "frozen" or (form is None and (modes is not None or not is_regression(dynamics.problem))):
         return harmonic(dynamics, at, modes)
@@ -64,3 +66,12 @@ def _linear_process(process: LinearProcess) -> Prediction:
     rate, M = slowest(process.decay) / process.duration, law.stationary_covariance()
     mean: Vector = process.mean
     return Prediction(mean, law, rate, process.duration, None, M, None, "exact transitions", fingerprint(process))
+
+
+def _linear_modes(process: LinearModes) -> Prediction:
+    F, Q = process.transition()
+    law = LinearRecursion(F, symmetric(Q))
+    rate, phase, d = slowest(F) / process.duration, law.stationary_covariance(), process.mean.shape[0]
+    name = fingerprint(process)
+    mean, M = process.mean, phase[:d, :d]
+    return Prediction(mean, law, rate, process.duration, None, M, phase, "exact transitions, modes", name)

@@ -14,11 +14,11 @@ from sgdynamics._problem import Problem
 from sgdynamics._types import Matrix, PRNGKey, Scalar, Vector
 from sgdynamics.data import Data
 from sgdynamics.dynamics import State
-from sgdynamics.theory.harmonic import HarmonicDescent, HarmonicLangevin
+from sgdynamics.theory.harmonic import HarmonicDescent, HarmonicLangevin, HarmonicUnderdamped
 from sgdynamics.theory.ou import OrnsteinUhlenbeck
 from sgdynamics.theory.recursion import LinearRecursion
 
-Law: TypeAlias = OrnsteinUhlenbeck | LinearRecursion | HarmonicDescent | HarmonicLangevin
+Law: TypeAlias = OrnsteinUhlenbeck | LinearRecursion | HarmonicDescent | HarmonicLangevin | HarmonicUnderdamped
 SPAN = 1e-6  # how much of a direction may lie outside the modes
 
 
@@ -63,8 +63,8 @@ class Prediction(eqx.Module):
       gives it in their span, and `draw` gives states that scatter in them alone.
     - phase_covariance [2 parameters, 2 parameters]: of (θ, v), where there is a velocity; else None.
     - law: the linear process, about the mean, that has this covariance and these correlations in time:
-      an `OrnsteinUhlenbeck`, or a `LinearRecursion` (over (θ, v) with momentum), over the parameters; or a
-      `HarmonicDescent` or `HarmonicLangevin` over the coordinates in `modes`.
+      an `OrnsteinUhlenbeck` or a `LinearRecursion` over the parameters, over (θ, v) where there is momentum; or a
+      `HarmonicDescent`, `HarmonicLangevin` or `HarmonicUnderdamped` over the coordinates in `modes`.
     - modes: the eigenmodes of the Hessian behind a harmonic law; None for the others.
     - slowest_rate: the smallest rate of relaxation, per unit of t: of a harmonic law among the modes that move; of the
       others 0 where a direction never relaxes.
@@ -127,18 +127,19 @@ class Prediction(eqx.Module):
         d = self.known_covariance.shape[0]
         if isinstance(self.law, LinearRecursion | HarmonicDescent):
             return self._lifted(self.law.autocovariance(jnp.asarray(lag))[..., :d, :d])
-        return self._lifted(self.law.autocovariance(jnp.asarray(lag) * self.time_step))
+        return self._lifted(self.law.autocovariance(jnp.asarray(lag) * self.time_step)[..., :d, :d])
 
     def circulation(self) -> Matrix:
         """Q = (E[δθ δθ'ᵀ] − transpose)/2 per unit of t [parameters, parameters]; 0 under detailed balance.
 
-        In continuous time Q = A M − N/2 (`theory.ou`); of a recursion −(R₁ − R₁ᵀ)/(2η) with the autocovariance R₁ of
-        one step, which tends to it.
+        In continuous time Q = A M − N/2 (`theory.ou`), with momentum its block of the positions, E[δθ vᵀ]; of a
+        recursion −(R₁ − R₁ᵀ)/(2η) with the autocovariance R₁ of one step, which tends to it.
         """
         if isinstance(self.law, LinearRecursion):
             R = self.autocovariance(1)
             return (R.T - R) / (2 * self.time_step)
-        return self._lifted(self.law.circulation())
+        d = self.known_covariance.shape[0]
+        return self._lifted(self.law.circulation()[:d, :d])
 
     def flatness(self, problem: Problem, data: Data | None = None, components: int | None = None) -> Flatness:
         """The curvature of the loss along the principal components of the covariance, `components` of them."""

@@ -4,6 +4,7 @@
                    (`theory.recursion.MinibatchMoments`)
     Langevin       the law of its own noise model in continuous time: state-dependent finite-sample noise
                    (`theory.recursion.LangevinMoments`), or any state-independent noise (`theory.ou`)
+    UnderdampedLangevin    the same over (θ, v) (`theory.recursion.UnderdampedMoments`)
 
 Several outputs share minibatches but not weights: block (o, o') of the covariance answers to the noise
 c [(1/P) Σ_μ r_μo r_μo' x_μ x_μᵀ − J_o J_o'ᵀ] by the same map as one output does to its own.
@@ -17,16 +18,17 @@ from jaxtyping import Array, Float
 
 from sgdynamics import _checks
 from sgdynamics._predict._prediction import Prediction
-from sgdynamics._predict._settings import constant, no_epochs, point, slowest, symmetric
+from sgdynamics._predict._settings import Training, constant, no_epochs, point, slowest, symmetric
 from sgdynamics._problem import Problem
 from sgdynamics._types import Matrix, Scalar, Vector
 from sgdynamics.data import AbstractFiniteData, FreshLabels
-from sgdynamics.dynamics import SGD, Langevin
+from sgdynamics.dynamics import SGD, Langevin, UnderdampedLangevin
 from sgdynamics.ensemble import fingerprint
 from sgdynamics.noise import AbstractNoise, Constant, FiniteSample, Frozen, Isotropic, LabelNoise, Sum
 from sgdynamics.samplers import AbstractIndexSampler
+from sgdynamics.theory.harmonic import HarmonicUnderdamped
 from sgdynamics.theory.ou import OrnsteinUhlenbeck
-from sgdynamics.theory.recursion import LangevinMoments, LinearRecursion, MinibatchMoments
+from sgdynamics.theory.recursion import LangevinMoments, LinearRecursion, MinibatchMoments, UnderdampedMoments
 
 
 def is_regression(problem: Problem) -> bool:
@@ -34,16 +36,22 @@ def is_regression(problem: Problem) -> bool:
     return problem.is_linear_regression and isinstance(problem.data, AbstractFiniteData)
 
 
-def regression(dynamics: SGD | Langevin, at: Any) -> Prediction:
+def regression(dynamics: Training, at: Any) -> Prediction:
     """The law of SGD or of its SDE on linear regression; `at` is only checked."""
-    prediction = _sgd(dynamics) if isinstance(dynamics, SGD) else _langevin(dynamics)
+    prediction = _law(dynamics)
     if at is None:
         return prediction
     checked = _at_minimum(prediction.mean, dynamics, point(dynamics.problem, at))
     return eqx.tree_at(lambda law: law.mean, prediction, checked)
 
 
-# --- the two kinds ------------------------------------------------------------------------------------------
+# --- the three kinds ----------------------------------------------------------------------------------------
+
+
+def _law(dynamics: Training) -> Prediction:
+    if isinstance(dynamics, SGD):
+        return _sgd(dynamics)
+    return _langevin(dynamics) if isinstance(dynamics, Langevin) else _underdamped(dynamics)
 
 
 def _sgd(sgd: SGD) -> Prediction:
@@ -88,21 +96,61 @@ def _langevin(langevin: Langevin) -> Prediction:
 
 
 def _multiplicative(langevin: Langevin, η: Scalar, λ: Scalar, x: Array, targets: Array) -> Matrix:
-    finite_sample, label_noise = _parts(langevin.noise)
-    if finite_sample is None or langevin.order != 1:
+    c, fresh = _state_dependent(langevin, x, order=langevin.order)
+    columns = [LangevinMoments(x, y, learning_rate=η, sampling_factor=c, weight_decay=λ) for y in targets.T]
+    return _assembled(_blocks(columns, c, x, targets, λ, fresh), parts=1)
+
+
+def _state_dependent(dynamics: Langevin | UnderdampedLangevin, x: Array, order: int = 1) -> tuple[Scalar, Matrix]:
+    """The sampling factor of finite-sample noise, and the noise of fresh labels; an error for other noise."""
+    finite_sample, label_noise = _parts(dynamics.noise)
+    if finite_sample is None or order != 1:
         raise ValueError(
-            f"noise = {type(langevin.noise).__name__} in order {langevin.order}, but predict() knows the law of "
+            f"noise = {type(dynamics.noise).__name__} in order {order}, but predict() knows the law of "
             "finite-sample noise in order 1 and of state-independent noise (noise.frozen, hessian_proportional, "
             "isotropic) only. Use one of them, ask for form='frozen', or simulate."
         )
     for part in (finite_sample, label_noise):
-        if part is not None and not _same_data(part.problem, langevin.problem):
+        if part is not None and not _same_data(part.problem, dynamics.problem):
             raise ValueError("noise is that of other data than the problem's, for which predict() has no law.")
-    c = finite_sample.factor
-    columns = [LangevinMoments(x, y, learning_rate=η, sampling_factor=c, weight_decay=λ) for y in targets.T]
     batch_size = jnp.inf if label_noise is None else label_noise.batch_size
-    blocks = _blocks(columns, c, x, targets, λ, _label_noise(langevin.problem, batch_size, x))
-    return _assembled(blocks, parts=1)
+    return finite_sample.factor, _label_noise(dynamics.problem, batch_size, x)
+
+
+def _underdamped(langevin: UnderdampedLangevin) -> Prediction:
+    η, β, λ = (constant(langevin, name) for name in ("learning_rate", "momentum", "weight_decay"))
+    x, targets = _examples(langevin.problem)
+    additive = _is_constant(langevin.noise)
+    c, fresh = (jnp.zeros(()), jnp.zeros((x.shape[1],) * 2)) if additive else _state_dependent(langevin, x)
+    columns = [
+        UnderdampedMoments(x, y, learning_rate=η, sampling_factor=c, momentum=β, weight_decay=λ) for y in targets.T
+    ]
+    mean = jnp.concatenate([column.mean for column in columns])
+    d, A = mean.shape[0], _phase_drift(columns[0].drift(), outputs=len(columns))
+    if additive:
+        noise = (2 / (η * (1 + β))) ** 2 * η * symmetric(langevin.noise.covariance(mean))
+        phase, kind = None, "additive noise"
+    else:
+        phase, kind = _assembled(_blocks(columns, c, x, targets, λ, fresh), parts=2), "state-dependent noise"
+        noise = _positive_part((A @ phase + phase @ A.T)[d:, d:])
+    law = OrnsteinUhlenbeck(A, jnp.pad(noise, (d, 0)), jnp.concatenate([mean, jnp.zeros_like(mean)]))
+    phase = law.stationary_covariance() if phase is None else phase
+    rate = _slowest_mode(x, η, β, λ)
+    form = f"exact: underdamped, continuous time, {kind}"
+    return Prediction(mean, law, rate, η, None, phase[:d, :d], phase, form, fingerprint(langevin))
+
+
+def _slowest_mode(x: Array, η: Scalar, β: Scalar, λ: Scalar) -> Scalar:
+    """Of the equation with momentum; 0 where a direction never relaxes."""
+    k = jnp.linalg.eigvalsh(x.T @ x / x.shape[0]) + λ
+    k = jnp.where(k > 1e-13 * k[-1], k, 0)
+    return jnp.min(HarmonicUnderdamped(k, jnp.zeros((len(k),) * 2), learning_rate=η, momentum=β).decay())
+
+
+def _phase_drift(A: Array, outputs: int) -> Array:
+    """That of one output, for all of them: (θ, v) outermost."""
+    d = A.shape[0] // 2
+    return jnp.block([[jnp.kron(jnp.eye(outputs), A[i : i + d, j : j + d]) for j in (0, d)] for i in (0, d)])
 
 
 # --- several outputs ----------------------------------------------------------------------------------------
@@ -134,17 +182,16 @@ def _assembled(blocks: list[list[Array]], parts: int) -> Matrix:
 def _recursion(F: Array, phase: Matrix, outputs: int, momentum: Any) -> LinearRecursion:
     """x ← F x + e with the noise that the stationary covariance implies; over θ alone without momentum."""
     d = F.shape[0] // 2
-    parts = [[jnp.kron(jnp.eye(outputs), F[i : i + d, j : j + d]) for j in (0, d)] for i in (0, d)]
-    T, M = jnp.block(parts), phase
+    T, M = _phase_drift(F, outputs), phase
     if _checks.is_concrete(momentum) and bool(momentum == 0):
-        T, M = parts[0][0], phase[: d * outputs, : d * outputs]
+        T, M = T[: d * outputs, : d * outputs], phase[: d * outputs, : d * outputs]
     return LinearRecursion(T, _positive_part(M - T @ M @ T.T))
 
 
 # --- what a dynamics is made of -----------------------------------------------------------------------------
 
 
-def _at_minimum(mean: Vector, dynamics: SGD | Langevin, θ: Vector) -> Vector:
+def _at_minimum(mean: Vector, dynamics: Training, θ: Vector) -> Vector:
     """The mean, where θ is a minimum."""
     problem, λ = dynamics.problem, constant(dynamics, "weight_decay")
     gradient = jnp.linalg.norm(problem.gradient(θ) + λ * θ)

@@ -1,17 +1,19 @@
 """What every law needs from a dynamics, and from a transition."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 
 from sgdynamics import _checks
 from sgdynamics._problem import Problem
 from sgdynamics._types import Matrix, Scalar, Vector
-from sgdynamics.dynamics import SGD, Langevin
+from sgdynamics.dynamics import SGD, Langevin, UnderdampedLangevin
 from sgdynamics.samplers import Epochs
 
+Training: TypeAlias = SGD | Langevin | UnderdampedLangevin
 
-def constant(dynamics: SGD | Langevin, name: str) -> Scalar:
+
+def constant(dynamics: Training, name: str) -> Scalar:
     """A hyperparameter; an error where it is a schedule."""
     value = getattr(dynamics, name)
     if callable(value):
