@@ -2,9 +2,10 @@
 
 Ten outputs, one for each digit, with the squared error to the one-hot class minus its mean. Its minimum is at finite
 θ and its gradient noise stays bounded away from zero, whereas the cross-entropy of images that can be separated has
-its infimum at infinity, where noise and curvature die. Weight decay λ makes the Hessian positive definite along what
-symmetries and spare units leave flat: its lowest eigenvalues are close to λ, not to 0. tanh has no kinks, so that the
-gradient reaches zero to rounding. No batch norm: θ is all there is.
+its infimum at infinity, where noise and curvature die. Weight decay λ lifts what symmetries and spare units leave flat.
+It does not make the lowest eigenvalue of ∇²L + λ equal λ: ∇²L of these networks has negative eigenvalues at the minimum
+of L + ½λ|θ|², so that some modes are far softer than λ. tanh has no kinks, so that the gradient reaches zero.
+No batch norm: θ is all there is.
 
     linear           f(x) = W x
     one_hidden       61 → tanh → 10
