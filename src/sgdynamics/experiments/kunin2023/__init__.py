@@ -1,6 +1,8 @@
 """Kunin et al., The limiting dynamics of SGD: modified loss, phase space oscillations, anomalous diffusion (2023)."""
 
+from sgdynamics.experiments.kunin2023._decomposition import DECOMPOSITION as DECOMPOSITION
 from sgdynamics.experiments.kunin2023._equipartition import EQUIPARTITION as EQUIPARTITION
+from sgdynamics.experiments.kunin2023._fig2 import FIG2 as FIG2
 from sgdynamics.experiments.kunin2023._free_energy import FREE_ENERGY as FREE_ENERGY
 from sgdynamics.experiments.kunin2023._multiplicative_noise import MULTIPLICATIVE_NOISE as MULTIPLICATIVE_NOISE
 from sgdynamics.experiments.kunin2023._potentials import POTENTIALS as POTENTIALS
