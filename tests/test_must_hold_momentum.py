@@ -109,3 +109,42 @@ def test_a_law_without_inertia_is_rejected_by_the_motion(data, momentum):
     comparison = sgd.compare(estimate, sgd.predict(dynamics).autocovariance(jnp.array(lags)), level=1e-3)
     assert comparison.agrees, str(comparison)
     assert not sgd.compare(estimate, overdamped(data, momentum, lags), level=1e-3).agrees
+
+
+def continuous(data, momentum, learning_rate):
+    """The SDE's law, by the closed moments of its state-dependent noise."""
+    moments = recursion.UnderdampedMoments(
+        data.x, data.y, learning_rate=learning_rate, sampling_factor=1 / BATCH[momentum], momentum=momentum
+    )
+    return moments.stationary_covariance()
+
+
+@pytest.mark.parametrize(("learning_rate", "agrees"), [(0.002, True), (0.4, False)])
+def test_the_continuous_law_holds_in_its_limit(data, learning_rate, agrees):
+    """Its error is η h/(2(1 + β)) along each mode: a half in a thousand at most, and a tenth."""
+    problem = descent(data, 0.5).problem
+    dynamics = sgd.SGD(problem, learning_rate=learning_rate, sampler=BATCH[0.5], momentum=0.5)
+    run = sgd.simulate(
+        dynamics, Covariance(of=phase), replicas=REPLICAS, steps=1000, every=100, key=KEY, groups=64,
+        initial=sgd.predict(dynamics), burn_in=2000,
+    )  # fmt: skip
+    comparison = sgd.compare(run.estimates, continuous(data, 0.5, learning_rate), level=1e-3)
+    assert comparison.agrees == agrees, str(comparison)
+
+
+@pytest.mark.parametrize("law_of", ["discrete", "continuous"])
+def test_derivatives_of_the_stationary_variance_are_finite_differences(data, law_of):
+    kind = {"discrete": recursion.MinibatchMoments, "continuous": recursion.UnderdampedMoments}[law_of]
+
+    @jax.jit
+    def variance(settings):
+        η, β = settings
+        law = kind(data.x, data.y, learning_rate=η, sampling_factor=1 / 8, momentum=β)
+        return jnp.trace(law.stationary_covariance()[:INPUTS, :INPUTS])
+
+    at, step = jnp.array([0.05, 0.9]), 1e-5
+    forward, backward = jax.jacfwd(variance)(at), jax.jacrev(variance)(at)
+    shifts = step * at[:, None] * jnp.eye(2)
+    differences = [(variance(at + s) - variance(at - s)) / (2 * jnp.sum(s)) for s in shifts]
+    np.testing.assert_allclose(forward, differences, rtol=1e-7)
+    np.testing.assert_allclose(backward, forward, rtol=1e-10)

@@ -22,6 +22,7 @@ from sgdynamics.dynamics import SGD as SGD
 from sgdynamics.dynamics import Descent as Descent
 from sgdynamics.dynamics import ItoProcess as ItoProcess
 from sgdynamics.dynamics import Langevin as Langevin
+from sgdynamics.dynamics import LinearModes as LinearModes
 from sgdynamics.dynamics import LinearProcess as LinearProcess
 from sgdynamics.dynamics import State as State
 from sgdynamics.dynamics import UnderdampedLangevin as UnderdampedLangevin
