@@ -2,6 +2,7 @@
 
 from sgdynamics.plotting._kunin2023._decomposition import decomposition
 from sgdynamics.plotting._kunin2023._equipartition import equipartition
+from sgdynamics.plotting._kunin2023._fig2 import fig2
 from sgdynamics.plotting._kunin2023._free_energy import free_energy
 from sgdynamics.plotting._kunin2023._multiplicative_noise import multiplicative_noise
 from sgdynamics.plotting._kunin2023._potentials import potentials
@@ -9,6 +10,7 @@ from sgdynamics.plotting._kunin2023._potentials import potentials
 FIGURES = {
     "kunin2023/decomposition": decomposition,
     "kunin2023/equipartition": equipartition,
+    "kunin2023/fig2": fig2,
     "kunin2023/free_energy": free_energy,
     "kunin2023/multiplicative_noise": multiplicative_noise,
     "kunin2023/potentials": potentials,
