@@ -274,6 +274,11 @@ def test_products_with_the_hessian_are_the_hessians():
     np.testing.assert_allclose(eqx.filter_jit(problem.hessian)(θ), H, atol=1e-13)  # more than HESSIAN_CHUNK parameters
     v = jnp.cos(jnp.arange(229.0))
     np.testing.assert_allclose(problem.hessian_product(θ, v), H @ v, atol=1e-12)
+    h, V = np.linalg.eigh(H)
+    found = problem.leading_modes(θ, 4, weight_decay=0.1)
+    np.testing.assert_allclose(found.values, h[::-1][:4] + 0.1, rtol=1e-9)
+    np.testing.assert_allclose(np.abs(np.sum(found.vectors * V[:, ::-1][:, :4], axis=0)), 1, rtol=1e-8)
+    assert np.max(found.residuals) < 1e-8 * h[-1]
 
 
 def test_a_minimum_has_the_derivatives_of_the_implicit_function():

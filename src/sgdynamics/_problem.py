@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree, Real
 
 from sgdynamics import _checks
+from sgdynamics._linalg import LeadingEigenpairs, leading_eigenpairs
 from sgdynamics._minimise import descent, newton
 from sgdynamics._types import Matrix, RealScalar, Scalar, Vector
 from sgdynamics.data import AbstractFiniteData, Data, Teacher
@@ -168,6 +169,15 @@ class Problem(eqx.Module):
         product = lambda direction: self.hessian_product(θ, direction, data)
         return jax.lax.map(product, jnp.eye(θ.shape[0], dtype=θ.dtype), batch_size=HESSIAN_CHUNK)
 
+    def leading_modes(self, θ: Vector, modes: int, *, weight_decay: RealScalar = 0.0) -> LeadingEigenpairs:
+        """The `modes` largest eigenvalues of ∇²L(θ) + weight_decay and their eigenvectors, without the Hessian.
+
+        Gives `.values` [modes], descending, `.vectors` [parameters, modes] and `.residuals` |A v − λ v| [modes], within
+        which an eigenvalue lies: look at them, for what has not converged is not an error. By block Krylov spaces.
+        """
+        _checks.x64()
+        return _leading_modes(self, θ, jnp.asarray(weight_decay, θ.dtype), modes)
+
     # --- minimum ------------------------------------------------------------------------------------------
 
     def minimum(
@@ -210,6 +220,12 @@ class Problem(eqx.Module):
     def _finite(self, data: Data | None) -> AbstractFiniteData:
         data = self.data if data is None else data
         return data.sample(jax.random.key(0), POPULATION_SAMPLE) if isinstance(data, Teacher) else data
+
+
+@eqx.filter_jit
+def _leading_modes(problem: Problem, θ: Vector, decay: Scalar, modes: int) -> LeadingEigenpairs:
+    product = lambda v: problem.hessian_product(θ, v) + decay * v
+    return leading_eigenpairs(product, θ.shape[0], modes)
 
 
 @eqx.filter_custom_jvp
