@@ -1,6 +1,7 @@
 """Kunin et al., The limiting dynamics of SGD: modified loss, phase space oscillations, anomalous diffusion (2023)."""
 
 from sgdynamics.experiments.kunin2023._decomposition import DECOMPOSITION as DECOMPOSITION
+from sgdynamics.experiments.kunin2023._displacement import DISPLACEMENT as DISPLACEMENT
 from sgdynamics.experiments.kunin2023._equipartition import EQUIPARTITION as EQUIPARTITION
 from sgdynamics.experiments.kunin2023._fig2 import FIG2 as FIG2
 from sgdynamics.experiments.kunin2023._free_energy import FREE_ENERGY as FREE_ENERGY

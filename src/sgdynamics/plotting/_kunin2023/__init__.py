@@ -1,6 +1,7 @@
 """The figures of Kunin et al. (2023), one module each."""
 
 from sgdynamics.plotting._kunin2023._decomposition import decomposition
+from sgdynamics.plotting._kunin2023._displacement import displacement
 from sgdynamics.plotting._kunin2023._equipartition import equipartition
 from sgdynamics.plotting._kunin2023._fig2 import fig2
 from sgdynamics.plotting._kunin2023._free_energy import free_energy
@@ -9,6 +10,7 @@ from sgdynamics.plotting._kunin2023._potentials import potentials
 
 FIGURES = {
     "kunin2023/decomposition": decomposition,
+    "kunin2023/displacement": displacement,
     "kunin2023/equipartition": equipartition,
     "kunin2023/fig2": fig2,
     "kunin2023/free_energy": free_energy,
