@@ -1,6 +1,7 @@
 """Beyond the papers: where a published theory ends."""
 
 from sgdynamics.experiments.beyond._any_network import ANY_NETWORK as ANY_NETWORK
+from sgdynamics.experiments.beyond._commuting import COMMUTING as COMMUTING
 from sgdynamics.experiments.beyond._detailed_balance import DETAILED_BALANCE as DETAILED_BALANCE
 from sgdynamics.experiments.beyond._diffusion_peak import DIFFUSION_PEAK as DIFFUSION_PEAK
 from sgdynamics.experiments.beyond._double_descent import DOUBLE_DESCENT as DOUBLE_DESCENT
@@ -12,3 +13,4 @@ from sgdynamics.experiments.beyond._ivfr_outputs import IVFR_OUTPUTS as IVFR_OUT
 from sgdynamics.experiments.beyond._learning_rate import LEARNING_RATE as LEARNING_RATE
 from sgdynamics.experiments.beyond._nonlinear_students import NONLINEAR_STUDENTS as NONLINEAR_STUDENTS
 from sgdynamics.experiments.beyond._sampling import SAMPLING as SAMPLING
+from sgdynamics.experiments.beyond._second_order_sde import SECOND_ORDER_SDE as SECOND_ORDER_SDE
