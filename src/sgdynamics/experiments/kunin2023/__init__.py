@@ -4,6 +4,7 @@ from sgdynamics.experiments.kunin2023._decomposition import DECOMPOSITION as DEC
 from sgdynamics.experiments.kunin2023._displacement import DISPLACEMENT as DISPLACEMENT
 from sgdynamics.experiments.kunin2023._equipartition import EQUIPARTITION as EQUIPARTITION
 from sgdynamics.experiments.kunin2023._fig2 import FIG2 as FIG2
+from sgdynamics.experiments.kunin2023._fig5 import FIG5 as FIG5
 from sgdynamics.experiments.kunin2023._fig7 import FIG7 as FIG7
 from sgdynamics.experiments.kunin2023._free_energy import FREE_ENERGY as FREE_ENERGY
 from sgdynamics.experiments.kunin2023._multiplicative_noise import MULTIPLICATIVE_NOISE as MULTIPLICATIVE_NOISE

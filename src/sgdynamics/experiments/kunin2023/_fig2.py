@@ -285,7 +285,7 @@ FIG2 = register(
         summary="oscillations of a linear network along the top eigenvector of its Hessian",
         source=source("Fig. 2"),
         config=Fig2Config,
-        presets={"quick": Fig2Config(batch_size=128, replicas=256), "paper": Fig2Config()},
+        presets={"quick": Fig2Config(batch_size=256, replicas=160), "paper": Fig2Config()},
         run=run,
         figure="kunin2023/fig2",
     )
