@@ -1,6 +1,7 @@
 """Beyond the papers: where a published theory ends."""
 
 from sgdynamics.experiments.beyond._any_network import ANY_NETWORK as ANY_NETWORK
+from sgdynamics.experiments.beyond._commuting import COMMUTING as COMMUTING
 from sgdynamics.experiments.beyond._detailed_balance import DETAILED_BALANCE as DETAILED_BALANCE
 from sgdynamics.experiments.beyond._diffusion_peak import DIFFUSION_PEAK as DIFFUSION_PEAK
 from sgdynamics.experiments.beyond._double_descent import DOUBLE_DESCENT as DOUBLE_DESCENT

@@ -1,6 +1,7 @@
 """The figures beyond the papers, one module each."""
 
 from sgdynamics.plotting._beyond._any_network import any_network
+from sgdynamics.plotting._beyond._commuting import commuting
 from sgdynamics.plotting._beyond._detailed_balance import detailed_balance
 from sgdynamics.plotting._beyond._diffusion_peak import diffusion_peak
 from sgdynamics.plotting._beyond._double_descent import double_descent
@@ -16,6 +17,7 @@ from sgdynamics.plotting._beyond._second_order_sde import second_order_sde
 
 FIGURES = {
     "beyond/any_network": any_network,
+    "beyond/commuting": commuting,
     "beyond/detailed_balance": detailed_balance,
     "beyond/diffusion_peak": diffusion_peak,
     "beyond/double_descent": double_descent,
