@@ -183,7 +183,7 @@ COMMUTING = register(
         source=source("Assumptions 3 and 5, Sec. 5-7"),
         config=CommutingConfig,
         presets={
-            "quick": CommutingConfig(networks=("two_hidden",), steps=1000),
+            "quick": CommutingConfig(networks=("two_hidden",)),
             "paper": CommutingConfig(
                 size="full", realisations=100, momenta=(0.0, 0.5, 0.9, 0.97, 0.99), replicas=2048, steps=5000
             ),

@@ -183,7 +183,7 @@ def _sizes(label: str, case: Case, position: Estimate) -> list[Claim]:
         found.append(
             Claim.equality(
                 f"{label}/{name}/exact", THIRD, f"{name} of Cov θ in units of the exact law's", **relative,
-                expected=1.0, resolution=0.1,
+                expected=1.0, resolution=0.15,
             )
         )  # fmt: skip
         found.append(
@@ -214,9 +214,9 @@ def _turning(label: str, case: Case, measured: Estimate) -> list[Claim]:
     share = evidence(measured.map(lambda P: jnp.sum(weight * turning(P)) / np.sum(weight * exact)))
     place, words = source("Eqs. 8, 9"), "E[δ_i v_j − δ_j v_i]: none (0), the exact law's (1)"
     return [
-        Claim.equality(f"{label}/turning", place, words, **share, expected=1.0, resolution=0.2),
+        Claim.equality(f"{label}/turning", place, words, **share, expected=1.0, resolution=0.3),
         Claim.equality(
             f"{label}/turning/published", place, "Cov(θ, v) = 0, no plane of two positions turns", **share,
-            expected=0.0, resolution=0.2,
+            expected=0.0, resolution=0.3,
         ),
     ]  # fmt: skip
