@@ -119,16 +119,18 @@ def continuous(data, momentum, learning_rate):
     return moments.stationary_covariance()
 
 
-@pytest.mark.parametrize(("learning_rate", "agrees"), [(0.002, True), (0.4, False)])
-def test_the_continuous_law_holds_in_its_limit(data, learning_rate, agrees):
+@pytest.mark.parametrize(
+    ("momentum", "learning_rate", "agrees"), [(0.5, 0.002, True), (0.5, 0.4, False), (0.9, 0.002, True)]
+)
+def test_the_continuous_law_holds_in_its_limit(data, momentum, learning_rate, agrees):
     """Its error is η h/(2(1 + β)) along each mode: a half in a thousand at most, and a tenth."""
-    problem = descent(data, 0.5).problem
-    dynamics = sgd.SGD(problem, learning_rate=learning_rate, sampler=BATCH[0.5], momentum=0.5)
+    problem = descent(data, momentum).problem
+    dynamics = sgd.SGD(problem, learning_rate=learning_rate, sampler=BATCH[momentum], momentum=momentum)
     run = sgd.simulate(
         dynamics, Covariance(of=phase), replicas=REPLICAS, steps=1000, every=100, key=KEY, groups=64,
         initial=sgd.predict(dynamics), burn_in=2000,
     )  # fmt: skip
-    comparison = sgd.compare(run.estimates, continuous(data, 0.5, learning_rate), level=1e-3)
+    comparison = sgd.compare(run.estimates, continuous(data, momentum, learning_rate), level=1e-3)
     assert comparison.agrees == agrees, str(comparison)
 
 

@@ -118,8 +118,8 @@ def test_a_tanh_network_and_its_draws():
 
 
 def test_an_ensemble_has_the_predicted_law():
-    """From the law it stays there: the equation itself, stepped by the splitting, against its second moments."""
-    process = sgd.UnderdampedLangevin(ONE, learning_rate=0.05, sampler=3, momentum=0.8, substeps=4, scheme="splitting")
+    """From the law it stays there: the equation as its defaults step it, against its second moments."""
+    process = sgd.UnderdampedLangevin(ONE, learning_rate=0.05, sampler=3, momentum=0.8)
     prediction = sgd.predict(process)
     run = sgd.simulate(process, {}, replicas=8192, steps=100, key=KEY, initial=prediction)
     x = np.concatenate(
@@ -137,7 +137,7 @@ def test_linear_modes_have_the_law_of_their_continuous_time():
     h, root = np.array([2.0, 0.3]), normal(3, 2, 2)
     law = HarmonicUnderdamped(h, root @ root.T, learning_rate=0.1, momentum=0.9)
     V = np.linalg.qr(normal(6, 2, 2))[0]
-    prediction = sgd.predict(LinearModes(law.mode_drift(), law.process().noise, np.ones(2), V, time_step=0.7))
+    prediction = sgd.predict(LinearModes(law.mode_drift(), law.mode_noise(), np.ones(2), V, time_step=0.7))
     L = np.kron(np.eye(2), V)
     assert_close(prediction.phase_covariance, L @ law.phase_covariance() @ L.T, 1e-11)
     assert_close(prediction.autocovariance(3), V @ law.autocovariance(2.1) @ V.T, 1e-10)

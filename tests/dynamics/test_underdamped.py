@@ -48,8 +48,8 @@ def processes():
     fresh = sgd.Problem(sgd.networks.Linear(3, 1), FreshLabels(Dataset(X, Y1), 0.7))
     turns = lambda step: 0.2 * (step % 3).astype(float)
     return {
-        "fused": underdamped(mlp(), weight_decay=0.1, substeps=3),
-        "two noises, schedules": underdamped(fresh, momentum=turns, weight_decay=turns, substeps=2),
+        "fused": underdamped(mlp(), weight_decay=0.1, substeps=3, scheme="euler"),
+        "two noises, schedules": underdamped(fresh, momentum=turns, weight_decay=turns, substeps=2, scheme="euler"),
     }
 
 
@@ -112,6 +112,23 @@ def test_a_schedule_sets_all_coefficients_of_a_step():
     assert jnp.allclose(a.position, b.position, rtol=1e-14) and jnp.allclose(a.velocity, b.velocity, rtol=1e-14)
     with pytest.raises(ValueError, match=r"learning_rate is a schedule.*simulate"):
         sgd.solve(scheduled, steps=2, key=KEY)
+
+
+@pytest.mark.parametrize("scheme", ["euler", "splitting"])
+def test_where_a_schedule_is_at_zero_nothing_moves(scheme):
+    warming = underdamped(linear(), learning_rate=lambda k: 0.1 * jnp.minimum(k, 1).astype(float), scheme=scheme)
+    state = warming.init(jnp.ones(3), jnp.ones(3))
+    still, moved = (warming.step(state, jnp.int32(k), KEY) for k in (0, 1))
+    assert jnp.array_equal(still.position, state.position) and jnp.allclose(still.velocity, state.velocity)
+    assert jnp.isfinite(moved.position).all() and not jnp.allclose(moved.position, state.position)
+
+
+def test_solve_takes_whole_numbers_and_says_how_a_velocity_is_given():
+    process = underdamped(linear(), substeps=2)
+    ends = [sgd.solve(process, steps=2, key=KEY, initial=start).ys[0] for start in (np.ones(3, int), jnp.ones(3))]
+    assert jnp.array_equal(*ends) and not jnp.array_equal(ends[0][-1], jnp.ones(3))
+    with pytest.raises(Exception, match=r"State"):
+        sgd.solve(process, steps=2, key=KEY, initial=(jnp.ones(3), jnp.ones(3)))  # pyright: ignore[reportArgumentType]
 
 
 # --- stability ------------------------------------------------------------------------------------------------

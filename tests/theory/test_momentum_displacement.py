@@ -151,6 +151,10 @@ def test_what_is_wrong_is_refused():
         momentum.displacement(-1, 0.2, 1.0, **setting)
     with pytest.raises(ValueError, match="form"):
         momentum.displacement(1, 0.2, 1.0, form="printed", **setting)
+    for f in (momentum.speed, lambda h, C, **s: momentum.displacement(3, h, C, **s)):
+        for variances in (np.ones((3, 1)), np.eye(3), np.ones(2)):
+            with pytest.raises(ValueError, match=r"curvature and noise_variance have shapes.*diagonal of VᵀCV"):
+                f(np.ones(3), variances, **setting)
     with pytest.raises(ValueError, match="curvature"):
         momentum.displacement(1, -0.2, 1.0, **setting)
     with pytest.raises(ValueError, match="noise_variance"):
@@ -163,3 +167,13 @@ def test_what_is_wrong_is_refused():
     with pytest.raises(ValueError, match="steps"):
         momentum.local_exponent(0, 0.2, 1.0, **setting)
     momentum.displacement(1, 40.0, 1.0, form="sde", **setting)
+
+
+def test_steps_are_whole_numbers_of_any_kind():
+    setting = dict(learning_rate=0.1, momentum=0.9)
+    expected = momentum.displacement(200, 0.2, 1.0, **setting)
+    for steps in (200.0, np.uint8(200), np.float32(200)):
+        assert momentum.displacement(steps, 0.2, 1.0, **setting) == expected
+    moved = momentum.mean_after(200, 1.0, 0.0, 0.2, **setting)
+    assert momentum.mean_after(np.uint8(200), 1.0, 0.0, 0.2, **setting) == moved
+    assert momentum.mean_after(200.0, 1.0, 0.0, 0.2, **setting) == moved

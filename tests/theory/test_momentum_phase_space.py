@@ -156,3 +156,21 @@ def test_bad_arguments():
         momentum.commuting_covariance(-H, H, **LAW)
     with pytest.raises(ValueError, match=r"noise_covariance.*0 in directions without curvature"):
         momentum.commuting_covariance(np.diag([1.0, 0.0]), np.eye(2), learning_rate=0.1, momentum=0.5)
+
+
+def test_stationary_laws_have_the_derivatives_of_finite_differences():
+    """With respect to learning rate, momentum and weight decay; H and C do not commute, C is singular."""
+    singular = C @ np.diag([1.0, 0.5, *np.zeros(len(C) - 2)]) @ C.T
+    weights = np.cos(np.arange(4 * len(H) ** 2)).reshape(2 * len(H), -1)
+
+    for law in (momentum.phase_space, momentum.recursion):
+
+        @jax.jit
+        def f(x, law=law):
+            process = law(H, singular, learning_rate=x[0], momentum=x[1], weight_decay=x[2])
+            return jnp.sum(weights * process.stationary_covariance())
+
+        x = jnp.array([0.05, 0.6, 0.1])
+        slopes = jax.jit(jax.grad(f))(x)
+        for i, step in enumerate(np.diag(x * 1e-4)):
+            np.testing.assert_allclose(slopes[i], (f(x + step) - f(x - step)) / (2 * step[i]), rtol=1e-5)

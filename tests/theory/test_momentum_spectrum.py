@@ -93,3 +93,8 @@ def test_derivatives_shapes_and_errors():
         momentum.peak_frequency(1.0, of="speed", **setting(0.5))
     with pytest.raises(ValueError, match="form"):
         momentum.power_spectrum(0.1, 1.0, C, form="published", **setting(0.5))
+
+
+def test_the_velocitys_peak_has_derivatives_without_momentum():
+    peak = lambda β: momentum.peak_frequency(0.2, learning_rate=0.1, momentum=β, of="velocity")
+    assert np.isfinite(jax.grad(peak)(0.0)) and peak(0.0) == np.pi

@@ -17,6 +17,7 @@ from sgdynamics._linalg._pairs import right as right
 from sgdynamics._linalg._powers import accumulated as accumulated
 from sgdynamics._linalg._powers import matrix_power as matrix_power
 from sgdynamics._linalg._projector import null_projector as null_projector
+from sgdynamics._linalg._root import scaled_root as scaled_root
 from sgdynamics._linalg._root import symmetric_root as symmetric_root
 from sgdynamics._linalg._transition import propagator as propagator
 from sgdynamics._linalg._transition import transition as transition

@@ -23,6 +23,17 @@ def symmetric_root(M: Square) -> Square:
     )  # fmt: skip
 
 
+def scaled_root(M: Square) -> Square:
+    """R with R Rᵀ = M, not symmetric: the symmetric root of the correlations, under their standard deviations.
+
+    In a short time h positions spread by h³ and velocities by h: without the scale, positions would lose their digits.
+    """
+    M = (M + M.T) / 2
+    spread = jnp.sqrt(jnp.maximum(jax.lax.stop_gradient(jnp.diagonal(M)), 0))
+    spread = jnp.where(spread > 0, spread, 1)
+    return spread[:, None] * symmetric_root(M / (spread[:, None] * spread[None, :]))
+
+
 @jax.jit
 def _root(M: Square):
     eigenvalues = jnp.linalg.eigvalsh(jax.lax.stop_gradient(M))

@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike as ArrayLike
 from jaxtyping import Real
 
 from sgdynamics import _checks
-from sgdynamics._linalg import symmetric_root, transition
+from sgdynamics._linalg import scaled_root, transition
 from sgdynamics._types import Matrix, PRNGKey, RealScalar, Scalar, Step, Vector
 from sgdynamics.dynamics._interface import AbstractDynamics, State
 
@@ -46,7 +46,7 @@ class LinearProcess(AbstractDynamics):
         N = _checks.symmetric("noise", N)
         self.mean, self.duration = m, jnp.asarray(_checks.positive("time_step", time_step), A.dtype)
         self.decay, covariance = transition(A, N, self.duration)
-        self.kick = symmetric_root(covariance)
+        self.kick = scaled_root(covariance)
 
     def step(self, state: State, step: Step, key: PRNGKey) -> State:
         z = jax.random.normal(jax.random.fold_in(key, step), self.mean.shape, state.position.dtype)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Real
 from jaxtyping import ArrayLike as ArrayLike
 
 from sgdynamics import _checks
-from sgdynamics._linalg import pair_transition, symmetric_root, transition
+from sgdynamics._linalg import pair_transition, scaled_root, transition
 from sgdynamics._types import PRNGKey, RealScalar, Scalar, Step, Vector
 from sgdynamics.dynamics._interface import AbstractDynamics, State
 
@@ -137,18 +137,7 @@ def _joint(A: Array, N: Array, t: Scalar) -> Float[Array, "phase phase"]:
     modes = len(A)
     N = _checks.symmetric("noise", N).reshape(2, modes, 2, modes).transpose(0, 2, 1, 3)
     Q = _finite(pair_transition(A, N, t)[1])
-    return _root(Q.transpose(0, 2, 1, 3).reshape(2 * modes, 2 * modes))
-
-
-def _root(Q: Array) -> Array:
-    """R with R Rᵀ = Q, by the symmetric root of the correlations.
-
-    In a short time h positions spread by h³ and velocities by h: without the scale, positions would lose their digits.
-    """
-    Q = (Q + Q.T) / 2
-    spread = jnp.sqrt(jnp.maximum(jax.lax.stop_gradient(jnp.diagonal(Q)), 0))
-    spread = jnp.where(spread > 0, spread, 1)
-    return spread[:, None] * symmetric_root(Q / (spread[:, None] * spread[None, :]))
+    return scaled_root(Q.transpose(0, 2, 1, 3).reshape(2 * modes, 2 * modes))
 
 
 def _dense(blocks: Float[Array, "modes 2 2"]) -> Float[Array, "phase phase"]:

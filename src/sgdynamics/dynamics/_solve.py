@@ -6,6 +6,8 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import ArrayLike as ArrayLike
+from jaxtyping import Real
 
 from sgdynamics import _checks
 from sgdynamics._types import PRNGKey, Vector
@@ -44,7 +46,7 @@ def solve(
     *,
     steps: int,
     key: PRNGKey,
-    initial: Vector | State | None = None,
+    initial: Real[ArrayLike, " parameters"] | State | None = None,
     solver: diffrax.AbstractSolver | None = None,
     path: diffrax.AbstractBrownianPath | None = None,
     saveat: diffrax.SaveAt | None = None,
@@ -79,23 +81,35 @@ def solve(
     solver = diffrax.Euler() if solver is None else solver
     span = (jnp.zeros_like(dt), steps * duration, dt)
     if isinstance(process, UnderdampedLangevin) and isinstance(solver, LANGEVIN_SOLVERS):
-        form = StandardForm(process, y[0])
-        # pyright takes jaxtyping's axis names for names
-        path = StepLevyPath(dt, _like(y[0]), key) if path is None else path  # pyright: ignore
-        saveat = form.saving(saveat)
-        return form.leaving(
-            diffrax.diffeqsolve(form.terms(path), solver, *span, form.enter(y), saveat=saveat, **options)
-        )
+        return _in_standard_form(process, solver, span, y, key, path, saveat, options)
     path = StepBrownianPath(dt, process.sources(), key) if path is None else path  # pyright: ignore[reportCallIssue]
     return diffrax.diffeqsolve(terms(process, path), solver, *span, y, saveat=saveat, **options)
 
 
-def start(process: AbstractItoProcess | UnderdampedLangevin, initial: Vector | State | None) -> Vector | Phase:
+def _in_standard_form(process: UnderdampedLangevin, solver, span, y: Phase, key, path, saveat, options):
+    """The solution in (θ, v) of one of diffrax's Langevin solvers, which know isotropic noise only."""
+    form = StandardForm(process, y[0])
+    # pyright takes jaxtyping's axis names for names
+    path = StepLevyPath(span[2], _like(y[0]), key) if path is None else path  # pyright: ignore
+    solution = diffrax.diffeqsolve(
+        form.terms(path), solver, *span, form.enter(y), saveat=form.saving(saveat), **options
+    )
+    return form.leaving(solution)
+
+
+def start(process: AbstractItoProcess | UnderdampedLangevin, initial: Any) -> Vector | Phase:
     """Where a path starts: θ, or (θ, v)."""
     initial = process.initial_position() if initial is None else initial
-    given = initial if isinstance(initial, State) else State(jnp.asarray(initial))
+    if isinstance(initial, tuple):
+        raise ValueError("initial is a tuple. Give a velocity with its position as State(position, velocity).")
+    given = initial if isinstance(initial, State) else State(_floating(initial))
     state = process.init(given.position, given.velocity)
     return state.position if state.velocity is None else (state.position, state.velocity)
+
+
+def _floating(x: Real[ArrayLike, " parameters"]) -> Vector:
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
 
 
 def _like(θ: Vector) -> jax.ShapeDtypeStruct:

@@ -24,7 +24,7 @@ from sgdynamics.noise import AbstractNoise, Constant, Frozen, Isotropic, Sum
 
 LANGEVIN_SOLVERS = (diffrax.ALIGN, diffrax.ShOULD, diffrax.QUICSORT)
 INSTEAD = 'Use another solver, such as diffrax.Euler(), or simulate() with scheme="splitting".'
-LEAST = 1e-10  # of C's eigenvalues, as a part of the largest, for C to count as invertible
+LEAST = 1e-10  # of C's eigenvalues, as a part of the largest, for C to count as invertible; in 32 bits more
 
 
 class StandardForm(eqx.Module):
@@ -120,9 +120,10 @@ def _covariance(noise: AbstractNoise, θ: Vector) -> Matrix:
         )
     C = noise.covariance(θ)
     eigenvalues = jnp.linalg.eigvalsh(jax.lax.stop_gradient(C))
+    least = max(LEAST, 20 * len(C) * float(jnp.finfo(C.dtype).eps))
     return _checks.provided(
-        C, "smallest eigenvalue of the noise covariance", eigenvalues[0], eigenvalues[0] > LEAST * eigenvalues[-1],
-        allowed=f"> {LEAST} × the largest, or this solver's change of variables does not exist", remedy=INSTEAD,
+        C, "smallest eigenvalue of the noise covariance", eigenvalues[0], eigenvalues[0] > least * eigenvalues[-1],
+        allowed=f"> {least:.1g} × the largest, or this solver's change of variables does not exist", remedy=INSTEAD,
     )  # fmt: skip
 
 

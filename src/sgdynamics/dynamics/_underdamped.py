@@ -13,8 +13,9 @@ Two schemes, with dt = η/substeps and ΔW ~ N(0, dt):
                 θ' = m + v' dt/2                                                        the other half
                 e = exp(−γ dt),     a = (1 − e)/γ,     s = (1 − e²)/(2γ)
 
-The second composes symmetrically two flows that are both exact in law (a Strang splitting of the generator):
-weak order 2 for any noise, state-dependent too, at one gradient a substep. Euler-Maruyama has order 1.
+The second, which is the default, composes symmetrically two flows that are both exact in law (a Strang splitting of
+the generator): weak order 2 for any noise, state-dependent too, at one gradient a substep. Euler-Maruyama has order 1:
+with 8 substeps its variance is 14 % off at β = 0.9 and ηh = 0.1, where the splitting's is by 1e-5.
 
 On a quadratic loss, with h a curvature, weight decay included:
 
@@ -56,8 +57,8 @@ class UnderdampedLangevin(AbstractDynamics):
     - noise: the covariance C(θ) of the minibatch gradient; None: the sampler's own, state-dependent
       (`noise.minibatch`). Others: `noise.frozen`, `noise.hessian_proportional`, `noise.isotropic`.
     - substeps: of the ensemble's loop in one step; double them until nothing changes.
-    - scheme: of a substep. "euler", Euler-Maruyama, weak order 1, the one that `solve` makes too; or "splitting",
-      weak order 2 at the same cost.
+    - scheme: of a substep. "splitting", weak order 2; or "euler", Euler-Maruyama, weak order 1 at the same cost, the
+      one that `solve` makes unless told.
 
     Euler's largest stable substep at curvature h (weight decay included) is (1 − β)/h, shorter only where friction
     alone sets it (β near 0): substeps > η h/(1 − β), a hundred at ηh = 1 and β = 0.99. For "splitting" any number
@@ -88,7 +89,7 @@ class UnderdampedLangevin(AbstractDynamics):
         weight_decay: RealScalar | Callable = 0.0,
         noise: AbstractNoise | None = None,
         substeps: int = 8,
-        scheme: str = "euler",
+        scheme: str = "splitting",
     ):
         sampler = as_sampler(sampler)
         sampler.check(problem.data)
@@ -118,8 +119,9 @@ class UnderdampedLangevin(AbstractDynamics):
         return DiffusionOperator(kick, sources)
 
     def coefficients(self, step: Step, dtype) -> tuple[Scalar, Scalar, Scalar, Scalar]:
-        """η, β, λ and c₀ in a step."""
+        """η, β, λ and c₀ in a step; where a schedule is at η = 0 no time passes, and any c₀ will do."""
         η, β, λ = (at_step(h, step, dtype) for h in (self.learning_rate, self.momentum, self.weight_decay))
+        η = jnp.where(η > 0, η, 1)
         return η, β, λ, 2 / (η * (1 + β))
 
     def step_at(self, t: Scalar) -> Step:
@@ -163,8 +165,9 @@ class UnderdampedLangevin(AbstractDynamics):
         η, β, _, c0 = self.coefficients(step, θ.dtype)
         γ = c0 * (1 - β)
         a, s = -jnp.expm1(-γ * dt) / γ, -jnp.expm1(-2 * γ * dt) / (2 * γ)
+        share = s / jnp.where(dt > 0, dt, 1)
         middle = θ + v * dt / 2
-        v = jnp.exp(-γ * dt) * v + self._pull(step, middle, c0 * a, c0 * jnp.sqrt(η * s / dt), dW)
+        v = jnp.exp(-γ * dt) * v + self._pull(step, middle, c0 * a, c0 * jnp.sqrt(η * share), dW)
         return middle + v * dt / 2, v
 
     def _pull(self, step: Step, θ: Vector, time: Scalar, scale: Scalar, dW: PyTree) -> Vector:

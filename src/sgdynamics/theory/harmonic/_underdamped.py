@@ -138,17 +138,21 @@ class HarmonicUnderdamped(eqx.Module):
         rows = [[0 * one, -one], [c0 * self.curvature, c0 * (1 - self.momentum) * one]]
         return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
 
+    def mode_noise(self) -> Float[Array, "phase phase"]:
+        """N, [2 modes, 2 modes]: the noise of (δ, v) per unit of t, which enters at the velocities."""
+        return joined(self._entering())
+
     def process(self) -> OrnsteinUhlenbeck:
         """The same process over (δ, v) by dense linear algebra, for some hundred modes and for tests."""
         A = self.mode_drift()
         drift = jnp.block([[jnp.diag(A[:, a, b]) for b in (0, 1)] for a in (0, 1)])
-        return OrnsteinUhlenbeck(drift, joined(self._entering()))
+        return OrnsteinUhlenbeck(drift, self.mode_noise())
 
     def _c0(self) -> Scalar:
         return 2 / (self.learning_rate * (1 + self.momentum))
 
     def _entering(self) -> Blocks:
-        """N: the noise per unit of t, which enters at the velocities."""
+        """The same in blocks of positions and velocities."""
         rate = self._c0() ** 2 * self.learning_rate * self.noise
         still = jnp.zeros_like(rate)
         return jnp.stack([jnp.stack([still, still]), jnp.stack([still, rate])])

@@ -60,6 +60,27 @@ def variance(value: ArrayLike, name: str = "noise_variance") -> Array:
     return _checks.not_negative(name, _checks.float64(name, value))
 
 
+def whole(steps: ArrayLike, least: int = 0) -> Array:
+    """Whole numbers of steps, as integers of 64 bits; whole floats are taken as what they mean."""
+    k = _checks.not_negative("steps", jnp.asarray(steps), remedy="Only the later law is determined.")
+    k = _checks.require("steps", k, k == jnp.floor(k), allowed="whole numbers",
+                        remedy="Only the forms in continuous time know parts of a step.")  # fmt: skip
+    return _checks.require("steps", k.astype(jnp.int64), k >= least, allowed=f"≥ {least}")
+
+
+def modes(curvature_: ArrayLike, noise_variance: ArrayLike) -> tuple[Array, Array]:
+    """h [modes] and C_ii [modes], of one shape; numbers stand for one mode, or for all alike."""
+    h, C = curvature(curvature_), variance(noise_variance)
+    if max(h.ndim, C.ndim) > 1 or (h.ndim == C.ndim and h.shape != C.shape):
+        raise ValueError(
+            f"curvature and noise_variance have shapes {h.shape} and {C.shape}, but each must be a number or have one "
+            "entry for each mode, [modes]. Of a noise covariance C give the diagonal of VᵀCV, with the Hessian's "
+            "eigenvectors V."
+        )
+    h, C = broadcast(h, C)
+    return h.reshape(-1), C.reshape(-1)
+
+
 def broadcast(*arrays: Array) -> list[Array]:
     """All of one shape, under NumPy's rules (which the session may have switched off)."""
     shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in arrays))

@@ -17,7 +17,6 @@ from sgdynamics import _checks
 from sgdynamics.theory.momentum import _arguments, _composition
 
 Reals = Real[ArrayLike, "..."]
-Wholes = Int[ArrayLike, "..."]
 Floats = Float[Array, "..."]
 
 
@@ -49,7 +48,7 @@ class Spread(NamedTuple):
 
 
 def propagator_after(
-    steps: Wholes, curvature: Reals, *, learning_rate: Reals, momentum: Reals, weight_decay: Reals = 0.0
+    steps: Reals, curvature: Reals, *, learning_rate: Reals, momentum: Reals, weight_decay: Reals = 0.0
 ) -> Float[Array, "... 2 2"]:
     """F^steps of (position, velocity), [..., 2, 2], for whole `steps` ≥ 0, stable or not; all arguments broadcast.
 
@@ -59,7 +58,7 @@ def propagator_after(
 
 
 def mean_after(
-    steps: Wholes,
+    steps: Reals,
     position: Reals,
     velocity: Reals,
     curvature: Reals,
@@ -77,7 +76,7 @@ def mean_after(
 
 
 def covariance_after(
-    steps: Wholes,
+    steps: Reals,
     curvature: Reals,
     noise_variance: Reals,
     *,
@@ -92,7 +91,7 @@ def covariance_after(
 
 
 def velocity_correlation_after(
-    steps: Wholes, curvature: Reals, *, learning_rate: Reals, momentum: Reals, weight_decay: Reals = 0.0
+    steps: Reals, curvature: Reals, *, learning_rate: Reals, momentum: Reals, weight_decay: Reals = 0.0
 ) -> Floats:
     """E[v_{k+steps} v_k]/E v² in the stationary state, for whole `steps` of either sign; all arguments broadcast."""
     n, step = _after(abs(jnp.asarray(steps)), curvature, learning_rate, momentum, weight_decay)
@@ -147,8 +146,7 @@ def step_of(curvature: Reals, learning_rate: Reals, momentum: Reals, weight_deca
     return Step(η, β, h + λ)
 
 
-def _after(steps: Wholes, curvature: Reals, learning_rate: Reals, momentum: Reals, weight_decay: Reals):
+def _after(steps: Reals, curvature: Reals, learning_rate: Reals, momentum: Reals, weight_decay: Reals):
     """The number of steps and the mode, of one shape."""
-    n = _checks.not_negative("steps", jnp.asarray(steps), remedy="Only the later law is determined.")
-    n, *mode = _arguments.broadcast(n, *step_of(curvature, learning_rate, momentum, weight_decay))
+    n, *mode = _arguments.broadcast(_arguments.whole(steps), *step_of(curvature, learning_rate, momentum, weight_decay))
     return n, Step(*mode)

@@ -41,7 +41,7 @@ class Modes(NamedTuple):
 def displacement(
     steps: Real[ArrayLike, "*steps"],
     curvature: Real[ArrayLike, "*modes"],
-    noise_variance: Real[ArrayLike, "*modes"],
+    noise_variance: Real[ArrayLike, "..."],
     *,
     learning_rate: RealScalar,
     momentum: RealScalar,
@@ -63,7 +63,7 @@ def displacement(
     if form == "sde":
         k = _checks.not_negative("steps", _checks.float64("steps", steps))
         return _continuous(k, modes)
-    k = _whole(steps, 0)
+    k = _arguments.whole(steps)
     if form == "exact":
         return _exact(k, _stable(modes))
     time = 1.0 if form == "published" else modes.learning_rate
@@ -73,7 +73,7 @@ def displacement(
 def local_exponent(
     steps: Real[ArrayLike, "*steps"],
     curvature: Real[ArrayLike, "*modes"],
-    noise_variance: Real[ArrayLike, "*modes"],
+    noise_variance: Real[ArrayLike, "..."],
     *,
     learning_rate: RealScalar,
     momentum: RealScalar,
@@ -90,7 +90,7 @@ def local_exponent(
     C = _checks.require("noise_variance", modes.variance, jnp.any(modes.variance > 0), allowed="> 0 in some mode")
     modes = modes._replace(variance=C)
     if form == "exact":
-        return _exact_exponent(_whole(steps, 1), _stable(modes))
+        return _exact_exponent(_arguments.whole(steps, 1), _stable(modes))
     return _continuous_exponent(_checks.positive("steps", _checks.float64("steps", steps)), modes)
 
 
@@ -154,21 +154,13 @@ def _continuous_exponent(k: Float[Array, "*steps"], modes: Modes) -> Float[Array
 
 def _modes(curvature, noise_variance, learning_rate, momentum, weight_decay) -> Modes:
     η, β, λ = _arguments.single(_arguments.hyperparameters(learning_rate, momentum, weight_decay))
-    h, C = _arguments.curvature(curvature), _arguments.variance(noise_variance)
-    h, C, η, β = (x.reshape(-1) for x in _arguments.broadcast(h, C, η, β))
+    h, C = _arguments.modes(curvature, noise_variance)
+    h, C, η, β = _arguments.broadcast(h, C, η, β)
     return Modes(η, β, h + λ, C)
 
 
 def _stable(modes: Modes) -> Modes:
     return modes._replace(learning_rate=_arguments.stable(modes.learning_rate, modes.momentum, modes.restoring))
-
-
-def _whole(steps: Real[ArrayLike, "*steps"], least: int) -> Int[Array, "*steps"]:
-    k = jnp.asarray(steps)
-    whole = k == jnp.floor(k)
-    k = _checks.require("steps", k, whole, allowed="whole numbers", remedy="Only form='sde' knows parts of a step.")
-    k = k if jnp.issubdtype(k.dtype, jnp.integer) else k.astype(jnp.int64)
-    return _checks.require("steps", k, k >= least, allowed=f"≥ {least}")
 
 
 def _together(k: Array, modes: Modes) -> tuple[Array, Modes]:

@@ -69,7 +69,7 @@ def peak_frequency(
         return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), jnp.nan)
     # y as a ratio, whose denominator is 0 without momentum
     above = η * K if velocity else (1 + β) * η * K - (1 - β) ** 2
-    below = 2 * jnp.sqrt(β) if velocity else 4 * β
+    below = 2 * jnp.where(β > 0, jnp.sqrt(jnp.where(β > 0, β, 1)), 0) if velocity else 4 * β
     inside = (above > 0) & (above < 2 * below)
     y = jnp.where(inside, above, 1) / jnp.where(inside, below, 1)
     return jnp.where(inside, 2 * jnp.arcsin(jnp.sqrt(y / 2)), jnp.where(above > 0, jnp.pi, jnp.nan))

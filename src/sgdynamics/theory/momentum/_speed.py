@@ -12,7 +12,7 @@ from sgdynamics.theory.momentum import _arguments
 
 def speed(
     curvature: Real[ArrayLike, "*modes"],
-    noise_variance: Real[ArrayLike, "*modes"],
+    noise_variance: Real[ArrayLike, "..."],
     *,
     learning_rate: RealScalar,
     momentum: RealScalar,
@@ -30,7 +30,7 @@ def speed(
     """
     _arguments.form(form, ("exact", "published"))
     η, β, λ = _arguments.single(_arguments.hyperparameters(learning_rate, momentum, weight_decay))
-    h, C, η, β = _arguments.broadcast(_arguments.curvature(curvature), _arguments.variance(noise_variance), η, β)
+    h, C, η, β = _arguments.broadcast(*_arguments.modes(curvature, noise_variance), η, β)
     published = η**2 * C / (1 - β**2)
     if form == "published":
         return jnp.sum(published)
