@@ -4,6 +4,8 @@ from sgdynamics.plotting._kunin2023._decomposition import decomposition
 from sgdynamics.plotting._kunin2023._displacement import displacement
 from sgdynamics.plotting._kunin2023._equipartition import equipartition
 from sgdynamics.plotting._kunin2023._fig2 import fig2
+from sgdynamics.plotting._kunin2023._fig3 import fig3
+from sgdynamics.plotting._kunin2023._fig4 import fig4
 from sgdynamics.plotting._kunin2023._fig5 import fig5
 from sgdynamics.plotting._kunin2023._fig7 import fig7
 from sgdynamics.plotting._kunin2023._free_energy import free_energy
@@ -15,6 +17,8 @@ FIGURES = {
     "kunin2023/displacement": displacement,
     "kunin2023/equipartition": equipartition,
     "kunin2023/fig2": fig2,
+    "kunin2023/fig3": fig3,
+    "kunin2023/fig4": fig4,
     "kunin2023/fig5": fig5,
     "kunin2023/fig7": fig7,
     "kunin2023/free_energy": free_energy,

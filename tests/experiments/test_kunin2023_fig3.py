@@ -1,0 +1,109 @@
+"""Figs. 3 and 4 share their ensembles: one tiny run of each."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from sgdynamics import experiments, plotting
+from sgdynamics.experiments import _pretrained, _store
+from sgdynamics.experiments.kunin2023 import _fig3, _fig4, _plane
+from sgdynamics.experiments.kunin2023._plane import PlaneConfig
+
+pytestmark = pytest.mark.long
+
+TINY = PlaneConfig(
+    network="one_hidden", size="quick", modes=24, replicas=64, steps=1000, network_replicas=64, network_steps=1000,
+    burn_in=20, network_learning_rate=0.003, learning_rate=0.001,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("networks")))
+        recipe = _pretrained.Recipe("one_hidden", (3,), samples=60, weight_decay=0.05)
+        patch.setitem(_pretrained.RECIPES["quick"], "one_hidden", recipe)
+        found = _plane.cases(TINY, experiments.Silence())
+        for module in (_fig3, _fig4):
+            patch.setattr(module, "cases", lambda *_: found)
+        yield found, {3: _fig3.run(TINY, experiments.Silence()), 4: _fig4.run(TINY, experiments.Silence())}
+
+
+@pytest.mark.parametrize("figure", [3, 4])
+def test_what_the_numbers_decide(results, figure):
+    claims = {claim.id: claim for claim in results[1][figure].claims}
+    for id, claim in claims.items():
+        assert claim.as_expected or claim.verdict == "undecided", id
+    for case in ("assumption 5", "digits"):
+        assert claims[f"{case}/exponent/law"].as_expected
+        assert claims[f"{case}/exponent/{'Gibbs' if figure == 3 else 'isotropic'}/control"].as_expected
+
+
+def test_modes_without_noise_are_no_part_of_the_plane(results):
+    network = results[0][2]
+    assert network.silent > 0 and len(network.curvature) == 24 - network.silent
+    assert network.least < 1e-9
+    claim = next(c for c in results[1][3].claims if c.id == "network/noise in every mode/published")
+    assert claim.verdict == "not reproduced"
+
+
+def test_the_ensembles_follow_their_laws(results):
+    for case in results[0]:
+        variance, law = np.diag(case.measured.value), np.diag(case.law)
+        np.testing.assert_allclose(np.mean(variance / law), 1, atol=0.15)
+        assert np.isfinite(case.path).all()
+
+
+def test_assumption_5_holds_where_the_labels_are_noise(results):
+    """There the law is that of (10) and (46) to O(η), of any discretisation."""
+    case, n = results[0][0], len(results[0][0].curvature)
+    law, h, K, η, β = np.diag(case.law), case.hessian, case.curvature, TINY.learning_rate, TINY.momentum
+    np.testing.assert_allclose(law[:n], η / (2 * TINY.batch_size * (1 - β)) * h / K, rtol=0.2)
+    np.testing.assert_allclose(law[n:], h / (TINY.batch_size * (1 - β**2)), rtol=0.2)
+
+
+def test_data_and_pictures(results):
+    for figure, result in results[1].items():
+        _store.check_described(result.data)
+        assert plotting.draw(f"kunin2023/fig{figure}", result.data).axes
+    assert isinstance(results[1][3].data, xr.Dataset)
+
+
+def test_the_modified_loss_is_round_and_the_training_loss_is_not(results):
+    data = results[1][3].data
+    middle = len(data["q_1"]) // 2
+    extent = lambda name: float(data[name][-1, middle] / data[name][middle, -1])
+    h = results[0][2].curvature
+    np.testing.assert_allclose(extent("training_loss"), h[0] / h[-1], rtol=0.05)
+    hessian = results[0][2].hessian
+    np.testing.assert_allclose(extent("modified_loss"), (h[0] / hessian[0]) / (h[-1] / hessian[-1]), rtol=1e-10)
+
+
+def test_exponents_and_ratios_of_a_power_law():
+    h = np.geomspace(0.1, 10, 7)
+    np.testing.assert_allclose(_plane.slope(h, jnp.asarray(3 * h**-1.5)), -1.5, rtol=1e-12)
+    np.testing.assert_allclose(_plane.ratio(h), 0.01, rtol=1e-12)
+
+
+def test_a_start_has_the_covariance_asked_for():
+    A = np.random.default_rng(0).normal(size=(4, 4))
+    V = np.linalg.qr(np.random.default_rng(1).normal(size=(5, 2)))[0]
+    M = A @ A.T
+    start = _plane.Start(jnp.arange(5.0), jnp.asarray(V), jnp.linalg.cholesky(jnp.asarray(M)))
+    states = start.states(jax.random.key(0), 20_000)
+    δ = np.concatenate([(np.asarray(states.position) - np.arange(5.0)) @ V, states.velocity @ V], axis=1)
+    np.testing.assert_allclose(δ.T @ δ / len(δ), M, atol=0.05 * np.abs(M).max())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("network", "linear"), ("size", "huge"), ("modes", 1), ("modes", 62), ("momentum", 1.0), ("replicas", 0),
+        ("steps", 999), ("network_steps", 10), ("burn_in", -1), ("learning_rate", 0.0), ("weight_decay", -1.0),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_makes_no_sense_is_refused(name, value):
+    with pytest.raises(ValueError, match=name):
+        PlaneConfig(**{name: value})
