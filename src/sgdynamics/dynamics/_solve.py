@@ -91,9 +91,8 @@ def _in_standard_form(process: UnderdampedLangevin, solver, span, y: Phase, key,
     form = StandardForm(process, y[0])
     # pyright takes jaxtyping's axis names for names
     path = StepLevyPath(span[2], _like(y[0]), key) if path is None else path  # pyright: ignore
-    solution = diffrax.diffeqsolve(
-        form.terms(path), solver, *span, form.enter(y), saveat=form.saving(saveat), **options
-    )
+    saveat, (t0, t1, dt) = form.saving(saveat), span
+    solution = diffrax.diffeqsolve(form.terms(path), solver, t0, t1, dt, form.enter(y), saveat=saveat, **options)
     return form.leaving(solution)
 
 

@@ -164,7 +164,7 @@ class Case:
         noise = sgd.noise.isotropic(self.problem, self.config.batch_size, variance=self.noise_variance)
         return sgd.UnderdampedLangevin(
             self.problem, learning_rate=point.stiffness, sampler=self.config.batch_size, momentum=point.momentum,
-            noise=noise, substeps=1,
+            noise=noise, substeps=1, scheme="euler",
         )  # fmt: skip
 
 
