@@ -5,7 +5,7 @@
     Cov(q_i·θ) = η C_ii/{2S(1 − β)(h_i + λ)[1 − η(h_i + λ)/(2(1 + β))]}             SGD with the noise of the minimum
 
 (10) is right where Assumption 5 is made to hold. On data isotropy is a statement on average over many modes: the
-exponent of the variance over curvature is close to 0 where C_ii ∝ h_i roughly, while single modes scatter about it, as
+exponent of the variance over curvature is 0 to −0.2, as C_ii ∝ h_i roughly, while single modes scatter about it, as
 C_ii/h_i does. Along modes without noise (`_plane`) nothing moves, whatever their curvature. The control is the Gibbs
 law of the training loss, variance ∝ 1/(h + λ). Losses in the plane: of the training set with weight decay, at whose
 minimum the network is, of the test set, and Ψ_θ, each from its value at the minimum.
