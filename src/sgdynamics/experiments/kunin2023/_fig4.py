@@ -7,8 +7,8 @@
 h_i: eigenvalues of H, without weight decay, which drops out here. Velocities are as anisotropic as the noise, whatever
 the loss: with β = 0 they would be minus the noise of the gradient. H⁻¹ stands for C⁻¹, as far as Assumption 5 holds:
 on average over many modes it nearly does, the exponent of the variance over curvature is 0.8 to 1; single modes
-scatter about it as C_ii/h_i does. The control is an isotropic law. The last factor of the law, of discrete time, differs from
-1 by less than these ensembles resolve: their learning rates are small, so that the noise is that of the minimum.
+scatter about it as C_ii/h_i does. The control is an isotropic law. The last factor of the law, of discrete time,
+differs from 1 by less than these ensembles resolve: η is small, so that the noise is that of the minimum.
 """
 
 from sgdynamics.experiments._progress import Progress
