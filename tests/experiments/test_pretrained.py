@@ -73,7 +73,7 @@ def test_what_is_broken_or_made_otherwise_is_made_again(tmp_path, minima):
     path = next(tmp_path.iterdir())
     whole = path.read_bytes()
     moved = np.asarray(expected) + 1e-3
-    signed = _pretrained._digest(moved.tobytes() + LINEAR.description.encode())
+    signed = _pretrained.digest(moved.tobytes() + LINEAR.description.encode())
     breakages = [
         lambda: path.write_bytes(whole[: len(whole) // 2]),
         lambda: path.write_bytes(b""),

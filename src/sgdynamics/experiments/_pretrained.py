@@ -22,16 +22,10 @@ Parameters are kept as .npz beside what they were made with, under $XDG_CACHE_HO
 """
 
 import dataclasses
-import hashlib
 import json
 import os
-import pathlib
-import tempfile
 import time
-import warnings
-import zipfile
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -41,17 +35,15 @@ import numpy as np
 
 import sgdynamics as sgd
 from sgdynamics import _checks
-from sgdynamics._linalg import LeadingEigenpairs, leading_eigenpairs
-from sgdynamics._minimise import descent
-from sgdynamics._types import Scalar, Vector
+from sgdynamics._linalg import LeadingEigenpairs
+from sgdynamics._types import Vector
 from sgdynamics.data import Dataset, digits
+from sgdynamics.experiments._pretrained_cache import cache, digest, load, store
+from sgdynamics.experiments._pretrained_minimum import TOLERANCE, leading, minimum, spectrum
 from sgdynamics.experiments._provenance import provenance
 
 VERSION = 1  # of how they are made: another one makes every network again
 TRAINING = 1437
-TOLERANCE = 1e-8  # |gradient| left, of that at the start
-ROUNDS, DESCENT_STEPS, NEWTON_STEPS, PRODUCTS = 10, 500, 30, 500
-ENTER = 1e-3  # |gradient|, of that at the start, below which Newton's method takes over
 SMALL = 1e-3  # of the largest curvature: modes above it are counted
 
 
@@ -141,11 +133,11 @@ class Trained(eqx.Module):
 
     def modes(self, count: int) -> LeadingEigenpairs:
         """The `count` leading eigenpairs of ∇²L(θ*) + λ, with residuals."""
-        return _leading(self.problem, self.parameters, self.weight_decay, count, 1.0)
+        return leading(self.problem, self.parameters, self.weight_decay, count)
 
     def spectrum(self) -> Vector:
         """All eigenvalues of ∇²L(θ*) + λ, descending: as many products with the Hessian as there are parameters."""
-        return _spectrum(self.problem, self.parameters, self.weight_decay)
+        return spectrum(self.problem, self.parameters, self.weight_decay)
 
 
 def pretrained(network: str | Recipe, size: str = "quick", *, folder: str | os.PathLike | None = None) -> Trained:
@@ -161,24 +153,17 @@ def pretrained(network: str | Recipe, size: str = "quick", *, folder: str | os.P
     """
     _checks.x64()
     recipe = network if isinstance(network, Recipe) else _recipe(network, size)
-    path = cache(folder) / f"{recipe.architecture}-{_digest(recipe.description.encode())[:16]}.npz"
+    path = cache(folder) / f"{recipe.architecture}-{digest(recipe.description.encode())[:16]}.npz"
     problem = sgd.Problem(recipe.network(), recipe.data()[0])
-    kept = _load(path, recipe, problem)
-    if kept is not None:
-        return _trained(recipe, problem, *kept, from_cache=True)
+    kept = load(path, recipe.description)
+    if kept is not None and _is_minimum(recipe, problem, kept[0]):
+        θ, seconds, circumstances = kept
+        return _trained(recipe, problem, jnp.asarray(θ), seconds, circumstances, from_cache=True)
     started, circumstances = time.perf_counter(), provenance()
     θ = minimum(problem, recipe.weight_decay)
     seconds = time.perf_counter() - started
-    _store(path, recipe, θ, seconds, circumstances)
+    store(path, recipe.description, np.asarray(θ), seconds, circumstances)
     return _trained(recipe, problem, θ, seconds, circumstances, from_cache=False)
-
-
-def cache(folder: str | os.PathLike | None = None) -> pathlib.Path:
-    """Where networks are kept."""
-    if folder is not None:
-        return pathlib.Path(folder)
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(base) / "sgdynamics" / "networks"
 
 
 def _recipe(name: str, size: str) -> Recipe:
@@ -202,6 +187,13 @@ def _trained(
     )  # fmt: skip
 
 
+def _is_minimum(recipe: Recipe, problem: sgd.Problem, θ: np.ndarray) -> bool:
+    if θ.shape != problem.parameters.shape:
+        return False
+    left, start = _gradient_norms(problem, jnp.asarray(θ), recipe.weight_decay)
+    return left <= 2 * TOLERANCE * start  # twice: another processor rounds otherwise
+
+
 def _accuracy(problem: sgd.Problem, θ: Vector, data: Dataset) -> float:
     told, true = (np.asarray(scores).argmax(axis=1) for scores in (problem.predictions(θ, data), data.y))
     return float(np.mean(told == true))
@@ -211,123 +203,6 @@ def _gradient_norms(problem: sgd.Problem, θ: Vector, λ: float) -> tuple[float,
     """|∇L + λ θ| at θ and at the start."""
     norm = jax.jit(lambda θ: jnp.linalg.norm(problem.gradient(θ) + λ * θ))
     return float(norm(θ)), float(norm(problem.parameters))
-
-
-@eqx.filter_jit
-def _leading(problem: sgd.Problem, θ: Vector, λ: float, count: int, sign: float) -> LeadingEigenpairs:
-    return leading_eigenpairs(lambda v: sign * _product(problem, θ, λ, v), θ.shape[0], count)
-
-
-@eqx.filter_jit
-def _spectrum(problem: sgd.Problem, θ: Vector, λ: float) -> Vector:
-    K = jax.lax.map(lambda v: _product(problem, θ, λ, v), jnp.eye(θ.shape[0]))
-    return jnp.linalg.eigvalsh((K + K.T) / 2)[::-1]
-
-
-def _product(problem: sgd.Problem, θ: Vector, λ: float, v: Vector) -> Vector:
-    """(∇²L(θ) + λ) v."""
-    arrays, rest = eqx.partition(problem, eqx.is_array)
-
-    def product(arrays: sgd.Problem, θ: Vector, v: Vector) -> Vector:
-        return eqx.combine(arrays, rest).hessian_product(θ, v)
-
-    # convolutions with many kernels at once are far slower than one after the other, products of matrices faster
-    is_convolutional = isinstance(problem.network, sgd.networks.ConvNet)
-    product = jax.custom_batching.sequential_vmap(product) if is_convolutional else product
-    return product(arrays, θ, v) + λ * v
-
-
-# --- the minimum --------------------------------------------------------------------------------------------
-
-
-def minimum(problem: sgd.Problem, weight_decay: float) -> Vector:
-    """θ* from the problem's own start; without a matrix [parameters, parameters], of which convolutions are slow."""
-    θ, left, first = _minimised(problem, jnp.asarray(weight_decay, jnp.float64))
-    _checks.require(
-        "|gradient| of a pretrained network", left, left <= TOLERANCE * first,
-        allowed=f"below {TOLERANCE} × {first}", remedy="Give the recipe a larger weight_decay.",
-    )  # fmt: skip
-    return θ
-
-
-@eqx.filter_jit
-def _minimised(problem: sgd.Problem, λ: Scalar) -> tuple[Vector, Scalar, Scalar]:
-    objective = lambda θ: problem.loss(θ) + λ * jnp.sum(θ**2) / 2
-    gradient = lambda θ: problem.gradient(θ) + λ * θ
-    product = lambda θ, v: problem.hessian_product(θ, v) + λ * v
-    start = problem.parameters
-    first = jnp.linalg.norm(gradient(start))
-    target = TOLERANCE * first
-
-    def attempt(carry):
-        θ, _, k = carry
-        θ, _ = descent(objective, θ, ENTER * first * 0.1**k, DESCENT_STEPS)
-        θ, left = _newton(gradient, product, θ, target)
-        return θ, left, k + 1
-
-    unfinished = lambda carry: (carry[1] > target) & (carry[2] < ROUNDS)
-    θ, left, _ = jax.lax.while_loop(unfinished, attempt, (start, jnp.asarray(jnp.inf), 0))
-    return θ, left, first
-
-
-def _newton(
-    gradient: Callable[[Vector], Vector], product: Callable[[Vector, Vector], Vector], θ: Vector, target: Scalar
-) -> tuple[Vector, Scalar]:
-    """θ ← θ − K⁻¹ g by conjugate gradients while |g| halves; gives up where it does not, as far from a minimum."""
-
-    def step(carry):
-        θ, left, _, k = carry
-        g = gradient(θ)
-        Δ = jax.scipy.sparse.linalg.cg(lambda v: product(θ, v), -g, tol=1e-3, maxiter=PRODUCTS)[0]
-        norm = jnp.linalg.norm(gradient(θ + Δ))
-        # a saddle attracts Newton's method: what CG solves must be a descent along positive curvature
-        better = (norm < left / 2) & (Δ @ product(θ, Δ) > 0)
-        return jnp.where(better, θ + Δ, θ), jnp.where(better, norm, left), better, k + 1
-
-    going = lambda carry: (carry[1] > target) & carry[2] & (carry[3] < NEWTON_STEPS)
-    start = (θ, jnp.linalg.norm(gradient(θ)), jnp.asarray(True), 0)
-    θ, left, *_ = jax.lax.while_loop(going, step, start)
-    return θ, left
-
-
-# --- the cache ----------------------------------------------------------------------------------------------
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _store(path: pathlib.Path, recipe: Recipe, θ: Vector, seconds: float, circumstances: dict) -> None:
-    """All at once: a file that is half written is never seen under its name."""
-    values = np.asarray(θ)
-    content = {
-        "parameters": values, "recipe": recipe.description, "seconds": seconds,
-        "digest": _digest(values.tobytes() + recipe.description.encode()), "provenance": json.dumps(circumstances),
-    }  # fmt: skip
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-            np.savez(file, **content)
-        os.replace(file.name, path)
-    except OSError as error:
-        warnings.warn(f"{path} could not be written, so that the network is not kept: {error}", stacklevel=3)
-
-
-def _load(path: pathlib.Path, recipe: Recipe, problem: sgd.Problem) -> tuple[Vector, float, dict] | None:
-    """Parameters, seconds and provenance; None where there is nothing, or nothing that can be trusted."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            values, seconds = file["parameters"], float(file["seconds"])
-            text, digest, circumstances = (str(file[name]) for name in ("recipe", "digest", "provenance"))
-        circumstances = json.loads(circumstances)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
-    whole = digest == _digest(values.tobytes() + recipe.description.encode()) and text == recipe.description
-    if not whole or values.dtype != np.float64 or values.shape != problem.parameters.shape:
-        return None
-    left, start = _gradient_norms(problem, jnp.asarray(values), recipe.weight_decay)
-    # twice: another processor rounds otherwise
-    return (jnp.asarray(values), seconds, circumstances) if left <= 2 * TOLERANCE * start else None
 
 
 # --- `make networks` ----------------------------------------------------------------------------------------
