@@ -22,6 +22,7 @@ def minima(monkeypatch):
     return searched
 
 
+@pytest.mark.long
 def test_a_residual_network_is_at_a_minimum(tmp_path):
     trained = pretrained(TINY, folder=tmp_path)
     problem, θ = trained.problem, trained.parameters
