@@ -3,6 +3,7 @@
 from sgdynamics.experiments.kunin2023._decomposition import DECOMPOSITION as DECOMPOSITION
 from sgdynamics.experiments.kunin2023._displacement import DISPLACEMENT as DISPLACEMENT
 from sgdynamics.experiments.kunin2023._equipartition import EQUIPARTITION as EQUIPARTITION
+from sgdynamics.experiments.kunin2023._fig1 import FIG1 as FIG1
 from sgdynamics.experiments.kunin2023._fig2 import FIG2 as FIG2
 from sgdynamics.experiments.kunin2023._fig3 import FIG3 as FIG3
 from sgdynamics.experiments.kunin2023._fig4 import FIG4 as FIG4

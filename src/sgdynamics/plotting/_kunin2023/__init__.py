@@ -3,6 +3,7 @@
 from sgdynamics.plotting._kunin2023._decomposition import decomposition
 from sgdynamics.plotting._kunin2023._displacement import displacement
 from sgdynamics.plotting._kunin2023._equipartition import equipartition
+from sgdynamics.plotting._kunin2023._fig1 import fig1
 from sgdynamics.plotting._kunin2023._fig2 import fig2
 from sgdynamics.plotting._kunin2023._fig3 import fig3
 from sgdynamics.plotting._kunin2023._fig4 import fig4
@@ -16,6 +17,7 @@ FIGURES = {
     "kunin2023/decomposition": decomposition,
     "kunin2023/displacement": displacement,
     "kunin2023/equipartition": equipartition,
+    "kunin2023/fig1": fig1,
     "kunin2023/fig2": fig2,
     "kunin2023/fig3": fig3,
     "kunin2023/fig4": fig4,
