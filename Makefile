@@ -17,7 +17,7 @@ experiments: $(VENV)/installed-demo
 
 # The networks that experiments continue from, each at its minimum: a few minutes, once (~/.cache/sgdynamics/networks).
 networks: $(VENV)/installed-demo
-	$(BIN)/python -m sgdynamics.experiments._pretrained
+	$(BIN)/python -c "from sgdynamics.experiments._pretrained import main; main()"
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

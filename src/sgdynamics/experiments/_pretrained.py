@@ -226,7 +226,3 @@ def main(sizes: Sequence[str] = tuple(RECIPES)) -> None:
     for size in sizes:
         for name in RECIPES[size]:
             print(f"{size:6}", report(pretrained(name, size)), flush=True)
-
-
-if __name__ == "__main__":
-    main()
