@@ -10,6 +10,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.kunin2023 import _fig1, _resumed
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def small():

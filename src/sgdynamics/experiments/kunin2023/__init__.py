@@ -8,6 +8,7 @@ from sgdynamics.experiments.kunin2023._fig2 import FIG2 as FIG2
 from sgdynamics.experiments.kunin2023._fig3 import FIG3 as FIG3
 from sgdynamics.experiments.kunin2023._fig4 import FIG4 as FIG4
 from sgdynamics.experiments.kunin2023._fig5 import FIG5 as FIG5
+from sgdynamics.experiments.kunin2023._fig6 import FIG6 as FIG6
 from sgdynamics.experiments.kunin2023._fig7 import FIG7 as FIG7
 from sgdynamics.experiments.kunin2023._free_energy import FREE_ENERGY as FREE_ENERGY
 from sgdynamics.experiments.kunin2023._multiplicative_noise import MULTIPLICATIVE_NOISE as MULTIPLICATIVE_NOISE

@@ -34,7 +34,7 @@ JITTER = 1e-10  # of each variance: what Cholesky's root of a singular covarianc
 
 @dataclass(frozen=True)
 class Network:
-    """A network at its minimum θ*, with all its modes, softest first.
+    """A network at its minimum θ*, with all its modes: softest first, of linear networks output by output.
 
     - curvatures: K = h + λ, [modes]; modes: its eigenvectors, [parameters, modes].
     - noise: covariance of the gradient of one example at θ*, [modes, modes].
@@ -56,10 +56,22 @@ def network(name: str | Recipe, size: str = "quick") -> Network:
 
 def at_minimum(problem: sgd.Problem, θ: Float[Array, " parameters"], weight_decay: float) -> Network:
     """The network with its modes at the minimum θ."""
-    H = np.asarray(_hessian(problem, θ))
-    K, V = np.linalg.eigh((H + H.T) / 2 + weight_decay * np.eye(len(H)))
+    h, V = (_linear_modes if problem.is_linear_regression else _modes)(problem, θ)
     noise = np.asarray(_noise(problem, θ, jnp.asarray(V)))
-    return Network(problem, np.asarray(θ), weight_decay, K, V, (noise + noise.T) / 2)
+    return Network(problem, np.asarray(θ), weight_decay, h + weight_decay, V, (noise + noise.T) / 2)
+
+
+def _modes(problem: sgd.Problem, θ: Float[Array, " parameters"]) -> tuple[np.ndarray, np.ndarray]:
+    H = np.asarray(_hessian(problem, θ))
+    return np.linalg.eigh((H + H.T) / 2)
+
+
+def _linear_modes(problem: sgd.Problem, θ: Float[Array, " parameters"]) -> tuple[np.ndarray, np.ndarray]:
+    """Those of E x xᵀ for each output."""
+    x = np.asarray(problem.data.x, float)
+    outputs = len(θ) // x.shape[1]
+    h, U = np.linalg.eigh(x.T @ x / len(x))
+    return np.tile(np.maximum(h, 0), outputs), np.kron(np.eye(outputs), U)
 
 
 @eqx.filter_jit
@@ -174,17 +186,22 @@ class Resumed:
 
 
 def multiplicative(network: Network, covariance: ArrayLike) -> Float[np.ndarray, "modes modes"]:
-    """By how much a linear network's E C(θ) exceeds C(θ*) at batch size 1, in the modes; `covariance` of δ likewise."""
+    """By how much a linear network's E C(θ) exceeds C(θ*) at batch size 1; `covariance` is that of δ, both in modes."""
     x = np.asarray(network.problem.data.x, float)
-    V, d, outputs = network.modes, x.shape[1], network.modes.shape[0] // x.shape[1]
-    M = (V @ np.asarray(covariance) @ V.T).reshape(outputs, d, outputs, d).transpose(0, 2, 1, 3)
-    H = x.T @ x / len(x)
+    P, d = x.shape
+    z = x @ network.modes[:d, :d]
+    outputs = len(network.modes) // d
+    M = np.asarray(covariance).reshape(outputs, d, outputs, d)
+    h, (o, p) = np.mean(z**2, axis=0), np.triu_indices(outputs)
+    upper = M[o, :, p]  # [pairs, d, d]
+    # two large products instead of many small ones
+    weights = np.einsum("xpj,xj->xp", (z @ np.concatenate(upper, axis=1)).reshape(P, -1, d), z) / P
+    spread = z.T @ (weights[:, :, None] * z[:, None, :]).reshape(P, -1)
+    found = spread.reshape(d, -1, d).swapaxes(0, 1) - h[None, :, None] * upper * h[None, None, :]
     more = np.empty_like(M)
-    for o, p in zip(*np.triu_indices(outputs), strict=True):
-        weights = np.sum((x @ M[o, p]) * x, axis=1) / len(x)
-        more[o, p] = (x * weights[:, None]).T @ x - H @ M[o, p] @ H
-        more[p, o] = more[o, p].T
-    return V.T @ more.transpose(0, 2, 1, 3).reshape(V.shape) @ V
+    more[p, :, o] = found.swapaxes(1, 2)
+    more[o, :, p] = found
+    return more.reshape(network.modes.shape)
 
 
 class SquaredStep(eqx.Module):

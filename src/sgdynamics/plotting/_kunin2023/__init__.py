@@ -8,6 +8,7 @@ from sgdynamics.plotting._kunin2023._fig2 import fig2
 from sgdynamics.plotting._kunin2023._fig3 import fig3
 from sgdynamics.plotting._kunin2023._fig4 import fig4
 from sgdynamics.plotting._kunin2023._fig5 import fig5
+from sgdynamics.plotting._kunin2023._fig6 import fig6
 from sgdynamics.plotting._kunin2023._fig7 import fig7
 from sgdynamics.plotting._kunin2023._free_energy import free_energy
 from sgdynamics.plotting._kunin2023._multiplicative_noise import multiplicative_noise
@@ -22,6 +23,7 @@ FIGURES = {
     "kunin2023/fig3": fig3,
     "kunin2023/fig4": fig4,
     "kunin2023/fig5": fig5,
+    "kunin2023/fig6": fig6,
     "kunin2023/fig7": fig7,
     "kunin2023/free_energy": free_energy,
     "kunin2023/multiplicative_noise": multiplicative_noise,
