@@ -187,7 +187,7 @@ def _correlations(label: str, at: Case, lags: Lags, early: Any) -> dict[str, Var
 DISPLACEMENT = register(
     Experiment(
         name="kunin2023/displacement",
-        summary="how far SGD goes in k steps, over four decades, and how its velocity forgets",
+        summary="how far SGD goes in k steps, over decades of steps, and how its velocity forgets",
         source=source("Eq. 13, App. G.2"),
         config=DisplacementConfig,
         presets={
