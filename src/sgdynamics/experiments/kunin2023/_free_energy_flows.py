@@ -7,12 +7,15 @@ from functools import cached_property
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
+from scipy.integrate import simpson
 
 from sgdynamics import _checks
 from sgdynamics.experiments._compiled import once
 from sgdynamics.experiments.kunin2023._potentials_theory import PotentialsConfig
 from sgdynamics.theory import momentum
 from sgdynamics.theory.ou import OrnsteinUhlenbeck
+
+FINE = 24  # times of theory to one snapshot
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class FreeEnergyConfig:
     """Of the far start from μ, in stationary standard deviations of each position."""
     spread: float = 0.3
     """Variances of the far start, in stationary variances."""
+    temperatures: tuple[float, float] = (0.1, 3.0)
+    """Of the Gibbs law of the original loss that the other start is, H.4's and SGD's, in units of κ⁻¹."""
     duration: float = 6.0
     """How long H.4's process is followed, in t."""
     phase_duration: float = 16.0
@@ -52,7 +57,7 @@ class FreeEnergyConfig:
         for name in ("learning_rate", "displacement", "spread", "duration", "phase_duration"):
             _checks.positive(name, getattr(self, name))
         _checks.momentum("momentum", self.momentum)
-        for name in ("curvatures", "noise_variances"):
+        for name in ("curvatures", "noise_variances", "temperatures"):
             pair = getattr(self, name)
             _checks.require(name, pair, len(pair) == 2 and min(pair) > 0, allowed="two numbers above 0")
         _checks.require("noise_angle", self.noise_angle, abs(np.sin(2 * self.noise_angle)) > 0.1,
@@ -81,14 +86,14 @@ class Flow:
     steps: tuple[int, ...]
 
     @property
-    def from_original(self) -> bool:
-        """Whether it starts in the Gibbs law of the original loss."""
-        return self.key.endswith("original")
+    def tempered(self) -> bool:
+        """Whether it starts in the Gibbs law of the original loss, at another temperature."""
+        return self.key.endswith("tempered")
 
     @property
     def times(self) -> np.ndarray:
         """At which theory is evaluated: all steps are among them."""
-        return np.linspace(0, self.steps[-1] * self.time_step, 6 * self.steps[-1] + 1)
+        return np.linspace(0, self.steps[-1] * self.time_step, FINE * self.steps[-1] + 1)
 
     @cached_property
     def _along(self) -> tuple[np.ndarray, ...]:
@@ -130,16 +135,29 @@ class Flow:
         κ = self.inverse_temperature
         return -float(np.linalg.slogdet(2 * np.pi * np.linalg.inv(κ * self.original))[1]) / 2
 
+    def fall(self, until: int) -> tuple[float, float]:
+        """−∫ κ dF/dt dt up to the snapshot `until`, by Simpson's rule, and how far half as many times are off."""
+        fine, half = (
+            -float(simpson(self.rate[: FINE * until + 1 : n], x=self.times[: FINE * until + 1 : n])) for n in (1, 2)
+        )
+        return fine, abs(fine - half)
+
+    @property
+    def turn(self) -> int:
+        """The snapshot at which κF with the original loss is least."""
+        return int(np.argmin(self.with_original[::FINE]))
+
     @property
     def rise(self) -> float:
-        """Of κF with the original loss, from the start to the end."""
-        return float(self.with_original[-1] - self.with_original[0])
+        """Of κF with the original loss, from there to the end."""
+        return float(self.with_original[-1] - self.with_original[FINE * self.turn])
 
 
 def flows(config: FreeEnergyConfig) -> Iterator[Flow]:
-    """H.4's process and SGD's, each from afar and from the Gibbs law of the original loss."""
-    yield from _starts(config, "H.4", "h4", *_two_dimensions(), config.duration)
-    yield from _starts(config, "SGD", "sgd", *_phase_space(config), config.phase_duration)
+    """H.4's process and SGD's, each from afar and from the Gibbs law of the original loss at another temperature."""
+    first, second = config.temperatures
+    yield from _starts(config, "H.4", "h4", *_two_dimensions(), config.duration, first)
+    yield from _starts(config, "SGD", "sgd", *_phase_space(config), config.phase_duration, second)
 
 
 def free_energy(
@@ -183,12 +201,12 @@ def _phase_space(config: FreeEnergyConfig) -> tuple[OrnsteinUhlenbeck, float, np
 
 def _starts(
     config: FreeEnergyConfig, name: str, key: str, process: OrnsteinUhlenbeck, kappa: float, original: np.ndarray,
-    duration: float,
+    duration: float, temperature: float,
 ) -> Iterator[Flow]:  # fmt: skip
     μ, M = np.asarray(process.mean), np.asarray(process.stationary_covariance())
     positions = np.array([1.0, -1.0] + [0.0] * (len(μ) - 2))
     grid = duration / config.snapshots, tuple(range(config.snapshots + 1))
     far = μ + config.displacement * positions * np.sqrt(M.diagonal()), config.spread * np.diag(M.diagonal())
     yield Flow(f"{name}, from afar", f"{key}_far", process, kappa, original, *far, *grid)
-    gibbs = μ, np.linalg.inv(kappa * original)
-    yield Flow(f"{name}, from the original law", f"{key}_original", process, kappa, original, *gibbs, *grid)
+    gibbs = μ, temperature * np.linalg.inv(kappa * original)
+    yield Flow(f"{name}, from the tempered law", f"{key}_tempered", process, kappa, original, *gibbs, *grid)

@@ -11,7 +11,7 @@ TITLES = {"h4": "process of H.4", "sgd": "SGD in phase space"}
 
 
 def free_energy(data: xr.Dataset) -> Figure:
-    """Above from afar, below from the Gibbs law of the original loss; H.4 at the left, SGD at the right."""
+    """Above from afar, below from the Gibbs law of the original loss at another temperature; H.4 at the left, SGD at the right."""
     figure, axes = panels(2, 2, width=4.0, height=2.7)
     for (key, title), column in zip(TITLES.items(), axes.T, strict=True):
         far, original = column
@@ -19,10 +19,10 @@ def free_energy(data: xr.Dataset) -> Figure:
         shown = data[f"{key}_far_modified_theory"] > LEAST
         last = float(data[f"{key}_far_any_time"].values[shown.values][-1])
         far.set(yscale="log", ylim=(LEAST, None), title=f"{title}, from afar")
-        _curve(original, data, f"{key}_original", "modified", COLOURS[0], "F with the modified loss Ψ")
-        _curve(original, data, f"{key}_original", "original", COLOURS[1], "F with the original loss")
+        _curve(original, data, f"{key}_tempered", "modified", COLOURS[0], "F with the modified loss Ψ")
+        _curve(original, data, f"{key}_tempered", "original", COLOURS[1], "F with the original loss")
         original.axhline(0, color=GREY, linewidth=0.6)
-        original.set(title=f"{title}, from the original Gibbs law", ylim=(-0.05, None))
+        original.set(title=f"{title}, from a tempered Gibbs law", ylim=(-0.05, None))
         for ax in column:
             ax.set(xlabel="time  [t]", ylabel="F above its least value  [κ⁻¹]", xlim=(-0.03 * last, 1.03 * last))
     handles, labels = axes[1, 0].get_legend_handles_labels()
