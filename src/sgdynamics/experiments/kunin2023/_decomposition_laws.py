@@ -57,6 +57,7 @@ class Laws:
     right: tuple[np.ndarray, np.ndarray]
     printed: tuple[np.ndarray, np.ndarray]
     commuting: np.ndarray
+    explicit: float
 
     @cached_property
     def matrices(self) -> tuple[np.ndarray, np.ndarray]:
@@ -110,16 +111,28 @@ def laws(config: DecompositionConfig) -> Laws:
     )  # fmt: skip
     V = np.asarray(case.modes)
     H, C = V @ np.diag(np.asarray(case.curvature)) @ V.T, np.asarray(case.noise_covariance())
+    H = (H + H.T) / 2
     η, β = config.learning_rate, config.momentum
-    process, right, printed = _decompositions((H + H.T) / 2, C, η, β)
+    process, right, printed = _decompositions(H, C, η, β)
     matrices = lambda pair: (np.asarray(pair[0]), np.asarray(pair[1]))
-    return Laws(case, process, 1 - β**2, matrices(right), matrices(printed), commuting_covariance(H, C, η, β))
+    return Laws(
+        case, process, 1 - β**2, matrices(right), matrices(printed), commuting_covariance(H, C, η, β), explicit(H, η, β)
+    )
 
 
 def commuting_covariance(H: np.ndarray, C: np.ndarray, learning_rate: float, momentum: float) -> np.ndarray:
     """(8) taken for any H and C: the symmetric part of diag(η/(2(1 − β)) H⁻¹ C, C/(1 − β²))."""
     position, zero = learning_rate / (2 * (1 - momentum)) * np.linalg.solve(H, C), np.zeros_like(C)
     return np.block([[(position + position.T) / 2, zero], [zero, C / (1 - momentum**2)]])
+
+
+def explicit(H: np.ndarray, learning_rate: float, momentum_: float) -> float:
+    """Relative residual of A = (D + Q) U with (43), for this Hessian and noise that commutes with it, H + H²."""
+    C = H + H @ H
+    process = momentum.phase_space(H, C, learning_rate=learning_rate, momentum=momentum_)
+    found = momentum.commuting_decomposition(H, C, learning_rate=learning_rate, momentum=momentum_)
+    A, D, Q, U = map(np.asarray, (process.drift, found.diffusion, found.circulation, found.modified_hessian))
+    return relative((D + Q) @ U - A, A)
 
 
 def relative(residual: np.ndarray, unit: np.ndarray) -> float:
