@@ -1,5 +1,7 @@
 """How far from commuting, at a tiny size; the measures and the laws against independent ones."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 import sgdynamics as sgd
 from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
-from sgdynamics.experiments.beyond import _commuting, _commuting_laws, _commuting_measures
+from sgdynamics.experiments.beyond import _commuting, _commuting_claims, _commuting_laws, _commuting_measures
 from sgdynamics.theory import momentum
 
 pytestmark = pytest.mark.long
@@ -36,6 +38,16 @@ def test_the_verdicts_of_the_ensembles_are_the_expected_ones(result):
         assert verdicts[f"momentum = 0.9/{name}"].verdict == "reproduced"
     assert verdicts["printed/symmetric/published"].verdict == "not reproduced"
     assert verdicts["printed/variances of modes"].verdict == "reproduced"
+    assert verdicts["momentum = 0.9/commuting law, trace"].verdict == "reproduced"
+
+
+def test_the_error_of_what_is_compared_with_counts():
+    of = lambda value, error, groups: SimpleNamespace(
+        measured=SimpleNamespace(value=[value], standard_error=[error], degrees_of_freedom=groups)
+    )
+    found = _commuting_claims._above(of(1.0, 3.0, 11), of(4.0, 8.0, 19), 0, 0.5)
+    freedom = (9 + 16) ** 2 / (81 / 11 + 256 / 19)
+    assert found == pytest.approx({"measured": -1.0, "standard_error": 5.0, "degrees_of_freedom": freedom})
 
 
 def test_the_result_is_described_and_drawn(result):

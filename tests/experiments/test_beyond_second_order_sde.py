@@ -6,7 +6,12 @@ import pytest
 
 from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
-from sgdynamics.experiments.beyond import _second_order_sde, _second_order_sde_map, _second_order_sde_runs
+from sgdynamics.experiments.beyond import (
+    _second_order_sde,
+    _second_order_sde_boundaries,
+    _second_order_sde_map,
+    _second_order_sde_runs,
+)
 from sgdynamics.theory import momentum as theory
 from sgdynamics.theory.recursion import LinearRecursion
 
@@ -28,9 +33,10 @@ def test_every_verdict_is_the_expected_one(result):
     published = {f"{STIFF}/θ(ηk) ≈ θ_k, {name}/published" for name in ("variance", "memory")}
     assert {id for id in ids if id.endswith("/published")} == published
     controls = {f"{STIFF}/SGD is not the SDE, {name}/control" for name in ("variance", "memory")}
-    controls |= {f"{SOFT}/Euler is not SGD/control", "the map is not flat/control"}
+    controls |= {f"{SOFT}/Euler is not SGD/control"}
     assert {id for id in ids if id.endswith("/control")} == controls
     assert {f"{SOFT}/θ(ηk) ≈ θ_k, {name}" for name in ("variance", "memory")} < ids
+    assert {f"{point}/SDE and SGD, {name}" for point in (SOFT, STIFF) for name in ("variance", "memory")} < ids
 
 
 def test_the_result_is_described_and_drawn(result):
@@ -58,6 +64,56 @@ def test_displacements_are_those_of_theory(form):
     setting = {"learning_rate": 1.0, "momentum": β, "form": form}
     expected = np.asarray(theory.displacement(np.array([1, 10]), np.array([α]), np.ones(1), **setting))
     np.testing.assert_allclose([mode.step[0], mode.persistence[0]], expected, rtol=1e-9)
+
+
+# --- limits of the map that the modules' docstrings state, for β → 1 at NEAR and for ηK → 0 at SMALL ---------------
+
+NEAR, SMALL = 1 - 1e-10, 1e-5
+MOMENTA = np.array([0.0, 0.3, 0.5, 0.8, 0.9, 0.99])
+ratio, crossing, x = (getattr(_second_order_sde_boundaries, name) for name in ("ratio", "crossing", "x"))
+
+
+def test_displacement_in_one_step_without_curvature():
+    """2∫₀¹(1 − s) e^{−2xs} ds in units of η² Var v: within 10 % for β > 0.72."""
+    free = lambda x: (2 * x + np.expm1(-2 * x)) / (2 * x**2)
+    here = crossing(lambda β: ratio("step", SMALL, β) - 0.9, 0.3, 0.95)
+    assert here == pytest.approx(crossing(lambda β: free(x(β)) - 0.9, 0.3, 0.95), abs=10 * SMALL)
+    assert here == pytest.approx(0.72, abs=0.005)
+
+
+def test_memory_without_friction():
+    """cos √(ηK), where SGD has 1 − ηK/2: within 10 % for ηK < 1.07."""
+    here = crossing(lambda α: ratio("memory", α, NEAR) - 1.1, 0.1, 1.8)
+    limit = crossing(lambda α: np.cos(np.sqrt(α)) / (1 - α / 2) - 1.1, 0.1, 1.8)
+    assert here == pytest.approx(limit, abs=1e-6)
+    assert here == pytest.approx(1.07, abs=0.005)
+
+
+@pytest.mark.parametrize("α", [0.1, 0.5, 1.0, 2.0, 3.0])
+def test_frequency_without_friction(α):
+    assert ratio("frequency", α, NEAR) == pytest.approx(np.sqrt(α) / (2 * np.arcsin(np.sqrt(α) / 2)), abs=1e-6)
+
+
+def test_frequency_is_within_a_tenth_below_2():
+    here = crossing(lambda α: ratio("frequency", α, NEAR) - 0.9, 0.5, 3.5)
+    limit = 4 * crossing(lambda y: y / np.arcsin(y) - 0.9, 0.3, 0.95) ** 2
+    assert here == pytest.approx(limit, abs=1e-6)
+    assert here == pytest.approx(2.0, abs=0.01)
+
+
+@pytest.mark.parametrize("β", MOMENTA)
+def test_overdamped_decay_has_no_error_of_first_order_and_that_of_the_first_order_sde_has(β):
+    unit = (1 + β) / (2 * (1 - β) ** 2)
+    α = SMALL / unit
+    assert (ratio("decay", α, β) - 1) / SMALL == pytest.approx(0, abs=10 * SMALL)
+    first = float(_second_order_sde_map.first_order_decay(α, β) / _second_order_sde_map.descent([α], [β]).decay[0])
+    assert (first - 1) / SMALL == pytest.approx(-1, abs=10 * SMALL)
+
+
+@pytest.mark.parametrize("β", MOMENTA)
+def test_euler_is_stable_below_one_minus_momentum(β):
+    radius = lambda α: np.max(np.abs(np.linalg.eigvals(_second_order_sde_map.euler_transition(α, β))))
+    assert radius((1 - β) * (1 - 1e-3)) < 1 < radius((1 - β) * (1 + 1e-3))
 
 
 def test_what_is_unstable_has_no_value():

@@ -118,16 +118,6 @@ def euler_variance(stiffness: Points, momentum: Points) -> Values:
     return np.asarray((2 * β + α) / (α * left * (4 * β + α)))
 
 
-def euler_limit(momentum: float) -> float:
-    """The largest stable α of Euler-Maruyama, from the eigenvalues of its transition."""
-    low, high = 0.0, 4.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        stable = np.max(np.abs(np.linalg.eigvals(euler_transition(middle, momentum)))) < 1
-        low, high = (middle, high) if stable else (low, middle)
-    return low
-
-
 def first_order_decay(stiffness: Points, momentum: Points) -> Values:
     """Decay per step of the first-order SDE, whose learning rate is η/(1 − β)."""
     return np.asarray(np.asarray(stiffness, float) / (1 - np.asarray(momentum, float)))

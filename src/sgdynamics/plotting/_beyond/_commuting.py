@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sgdynamics.plotting._style import BLACK, COLOURS, GREY, panels, published, simulation, theory
 
@@ -20,6 +21,7 @@ def commuting(data: xr.Dataset) -> Figure:
     _spectrum(axes[1, 0], data)
     _correlations(axes[1, 1], data)
     _turning(axes[1, 2], data)
+    figure.legend(handles=_cases(data), loc="outside upper center", ncols=6)
     return figure
 
 
@@ -27,26 +29,31 @@ def _colours(data: xr.Dataset) -> dict[str, str]:
     return dict(zip(data.attrs["cases"], (*COLOURS, BLACK, GREY), strict=False))
 
 
+def _cases(data: xr.Dataset) -> list[Line2D]:
+    """Of the two first panels."""
+    marked = zip(data.attrs["words"], _colours(data).values(), MARKERS, strict=False)
+    return [Line2D([], [], linestyle="", color=colour, marker=marker, label=words) for words, colour, marker in marked]
+
+
 def _proportion(axes: Axes, data: xr.Dataset) -> None:
     for (name, colour), marker in zip(_colours(data).items(), MARKERS, strict=False):
         h, ratio = (np.asarray(data[f"{part}_{name}"]) for part in ("h", "ratio"))
-        seen = np.flatnonzero(ratio > 1e-6)  # the others have no noise
+        seen, silent = np.flatnonzero(ratio > 1e-6), np.flatnonzero(ratio <= 1e-6)
         seen = seen[np.linspace(0, len(seen) - 1, min(len(seen), SHOWN)).astype(int)]
         axes.plot(h[seen], ratio[seen], marker, color=colour, markersize=2.5, zorder=2)
+        axes.plot(h[silent], np.full(len(silent), 0.02), "|", color=colour, markersize=7,
+                  transform=axes.get_xaxis_transform())  # fmt: skip
     axes.axhline(1, color=GREY, linestyle="--", zorder=1)
     axes.set(xscale="log", yscale="log", xlabel="curvature of a mode  [h₁]", ylabel="Cᵢᵢ/hᵢ  [tr C/tr H]",
-             title="Σ = σ²H is dashed; colours as on the right")  # fmt: skip
+             title="Σ = σ²H is dashed; ticks: modes without noise")  # fmt: skip
 
 
 def _commutator(axes: Axes, data: xr.Dataset) -> None:
-    words = data.attrs["words"]
     for i, (colour, marker) in enumerate(zip(_colours(data).values(), MARKERS, strict=False)):
         point = [data[f"commutator{part}"][i] for part in ("", "_error")]
         simulation(axes, [i], point[:1], point[1:], None, colour, marker)
     axes.axhline(0, color=GREY, linestyle="--")
-    axes.set_xticks(range(len(words)), [word.replace(", ", ",\n").replace(" of", "\nof") for word in words],
-                    rotation=60, ha="right", fontsize=7)  # fmt: skip
-    axes.set(ylabel="c² = |HC − CH|²/(4|HC|²)", title="commuting is dashed")
+    axes.set(xticks=[], xlabel="data set", ylabel="c² = |HC − CH|²/(4|HC|²)", title="commuting is dashed")
 
 
 def _inertia(figure: Figure, axes: Axes, data: xr.Dataset) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from sgdynamics.plotting._style import BLACK, GREY, panels
+from sgdynamics.plotting._style import BLACK, GREY, panels, simulation, theory
 from sgdynamics.plotting._style import COLOURS as OKABE
 
 PANELS = {
@@ -18,42 +18,60 @@ PANELS = {
     "memory": "velocity correlation, one step",
     "decay": "decay per step",
     "frequency": "frequency",
-    "step": "displacement, one step",
     "euler": "Var θ, Euler-Maruyama of (3)",
-    "first_order": "decay, first-order SDE",
 }
+CUTS = {"variance": ("Var θ", "SDE/SGD", 1), "memory": ("velocity correlation, one step", "SDE − SGD", 0)}
+MARKERS = "os^vDP"
 ERRORS = {0.01: ":", 0.1: "--"}
 SCALE: Any = {"cmap": "PuOr", "norm": Normalize(-1, 1)}
 CRITICAL = OKABE[2]
 
 
 def second_order_sde(data: xr.Dataset) -> Figure:
-    """Colour: log₂ of the ratio to SGD; circles: ensembles, in the colour of what they say."""
-    figure, axes = panels(2, 4, width=2.8, height=2.8)
-    shown = [_map(ax, data, name) for ax, name in zip(axes.flat, PANELS, strict=False)]
-    for ax, title in zip(axes.flat, PANELS.values(), strict=False):
-        ax.set_title(title, loc="left")
+    """Maps, log₂ of the ratio to SGD in colour; and cuts through them, with ensembles."""
+    figure, axes = panels(2, 4, width=3.0, height=2.8)
+    *places, legend = axes.flat
+    maps, cuts = places[: len(PANELS)], places[len(PANELS) :]
+    shown = [_map(ax, data, name) for ax, name in zip(maps, PANELS, strict=True)]
+    for ax, name in zip(cuts, CUTS, strict=True):
+        _cut(ax, data, name)
+    for ax in places:
+        ax.set_xlabel("learning rate × curvature ηK")
     for ax in axes[:, 0]:
         ax.set_ylabel("momentum β")
-    for ax in (*axes[1, :3], axes[0, 3]):
-        ax.set_xlabel("ηK")
-    axes[1, 3].axis("off")
-    axes[1, 3].legend(handles=_kinds(), loc="center left")
+    legend.axis("off")
+    legend.legend(handles=_kinds(), loc="center left")
     bar = figure.colorbar(shown[0], ax=axes, extend="both", shrink=0.7)
     bar.set_label("log₂ (SDE/SGD);  velocity correlation: SDE − SGD")
     return figure
 
 
+def _cut(axes: Axes, data: xr.Dataset, name: str) -> None:
+    """Theory over ηK at each β of the ensembles, and these."""
+    title, quantity, same = CUTS[name]
+    for i, β in enumerate(data["cut"].values):
+        colour = OKABE[i % len(OKABE)]
+        theory(axes, data["stiffness"], data[f"{name}_cut"][i], None, colour)
+        at = data.isel(point=data["point_momentum"].values == β)
+        simulation(axes, at["point_stiffness"], at[f"{name}_measured"], at[f"{name}_measured_error"], f"β = {β:g}",
+                   colour, MARKERS[i % len(MARKERS)])  # fmt: skip
+    axes.axhline(same, color=GREY, linestyle="--", zorder=1)
+    axes.set(xscale="log", ylabel=quantity)
+    axes.set_title(f"{title}: cuts", loc="left")
+    axes.legend(loc="lower left" if same else "best", fontsize=7)
+
+
 def _kinds() -> list:
     lines = {":": "error of 1 %", "--": "error of 10 %", "-": "a factor of 2 (correlation: 0.5)"}
+    dot: Any = {"marker": "o", "markersize": 3.5, "markeredgecolor": BLACK, "linestyle": ""}
     return [
         *(Line2D([], [], color=BLACK, linewidth=0.9, linestyle=style, label=words) for style, words in lines.items()),
         Line2D([], [], color=CRITICAL, linewidth=1.0, label="critical damping of SGD"),
         Line2D([], [], color=CRITICAL, linewidth=1.0, linestyle="--", label="critical damping of (3)"),
-        Line2D([], [], color=BLACK, marker="o", markerfacecolor="white", linestyle="", label="ensembles, SDE and SGD:\n"
-               "colour of their ratio"),
+        Line2D([], [], markerfacecolor="white", label="where ensembles were run", **dot),
         Patch(facecolor=GREY, alpha=0.6, label="unstable: SGD, or\nEuler-Maruyama at dt = η"),
         Patch(facecolor="white", edgecolor=GREY, label="frequency: SGD does not turn"),
+        Line2D([], [], color=GREY, linestyle="--", label="cuts: SDE and SGD agree;\nlines: exact, points: ensembles"),
     ]  # fmt: skip
 
 
@@ -73,10 +91,9 @@ def _map(axes: Axes, data: xr.Dataset, name: str):
         for form, style in (("sgd", "-"), ("sde", "--")):
             axes.plot(data[f"critical_{form}"], y, color=CRITICAL, linewidth=1.0, linestyle=style)
     at = data.isel(point=np.isfinite(data[f"{name}_measured"].values))
-    axes.scatter(
-        at["point_stiffness"], 1 - at["point_momentum"], c=colour(at[f"{name}_measured"].values), s=34, linewidths=0.9,
-        edgecolors=BLACK, clip_on=False, zorder=4, **SCALE,
-    )  # fmt: skip
+    axes.plot(at["point_stiffness"], 1 - at["point_momentum"], "o", markersize=3.5, markerfacecolor="white",
+              markeredgecolor=BLACK, markeredgewidth=0.8, clip_on=False, zorder=4)  # fmt: skip
+    axes.set_title(PANELS[name], loc="left")
     _axes(axes, x, y)
     return shown
 
