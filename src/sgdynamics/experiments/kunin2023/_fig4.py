@@ -6,7 +6,7 @@
 
 h_i: eigenvalues of H, without weight decay, which drops out here. Velocities are as anisotropic as the noise, whatever
 the loss: with β = 0 they would be minus the noise of the gradient. H⁻¹ stands for C⁻¹, as far as Assumption 5 holds:
-on average over many modes it nearly does, the exponent of the variance over curvature is 0.8 to 1; single modes
+on average over many modes it nearly does, the exponent of the variance over curvature is 0.8 to 1.3; single modes
 scatter about it as C_ii/h_i does. The control is an isotropic law. The last factor of the law, of discrete time,
 differs from 1 by less than these ensembles resolve: η is small, so that the noise is that of the minimum.
 """
@@ -34,7 +34,7 @@ def run(config: PlaneConfig, progress: Progress) -> Result:
     for case in found:
         variables |= scatter(case, VELOCITIES, "(w/t)²") | plane(case, 2, "w/t")
     words = {slug(case): case.words for case in found}
-    data = dataset(variables).assign_attrs(cases=list(words), words=list(words.values()))
+    data = dataset(variables).assign_attrs(cases=list(words), words=list(words.values()), last=[c.last for c in found])
     checked = [claim for case in found for claim in claims(case, VELOCITIES)]
     return Result(data, checked, {case.name: case.provenance for case in found})
 

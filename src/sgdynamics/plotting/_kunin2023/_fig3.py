@@ -14,7 +14,7 @@ LOSSES = {
 
 
 def fig3(data: xr.Dataset) -> Figure:
-    """Above the network's plane, below the three cases over their modes."""
+    """Above the network's plane of q_1 and q_k, below the three cases over their modes."""
     figure, axes = panels(2, 3, width=3.4, height=3.2)
     x, y = data["q_1"].values, data["q_k"].values
     for panel, (name, title) in zip(axes[0], LOSSES.items(), strict=True):
@@ -22,7 +22,8 @@ def fig3(data: xr.Dataset) -> Figure:
         trajectory(panel, data, "network")
         panel.set(title=title, xlabel=r"$q_1\cdot(\theta-\theta^*)$  [w]", aspect="equal")
         panel.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
-    axes[0, 0].set_ylabel(r"$q_k\cdot(\theta-\theta^*)$  [w]")
+    k = data.attrs["last"][data.attrs["cases"].index("network")]
+    axes[0, 0].set_ylabel(rf"$q_{{{k}}}\cdot(\theta-\theta^*)$  [w]")
     for panel, case, words in zip(axes[1], data.attrs["cases"], data.attrs["words"], strict=True):
         variances(panel, data, case, ("law", "(10), scaled", "Gibbs law of the loss, scaled"))
         panel.set_title(words)

@@ -12,11 +12,10 @@ from sgdynamics.plotting._style import panels
 def fig4(data: xr.Dataset) -> Figure:
     """One column for each case."""
     figure, axes = panels(2, 3, width=3.4, height=3.2)
-    for column, case, words in zip(axes.T, data.attrs["cases"], data.attrs["words"], strict=True):
+    for column, case, words, k in zip(axes.T, *(data.attrs[name] for name in ("cases", "words", "last")), strict=True):
         _plane(column[0], data, case)
-        column[0].set_title(words)
+        column[0].set(title=words, ylabel=rf"$q_{{{k}}}\cdot v$  [w/t]")
         variances(column[1], data, case, ("law", r"$\propto h$ (46), scaled", "isotropic, scaled"))
-    axes[0, 0].set_ylabel(r"$q_k\cdot v$  [w/t]")
     axes[1, 0].set_ylabel("variance of velocity along the mode  [(w/t)²]")
     above, below = (row[0].get_legend_handles_labels() for row in axes)
     figure.legend(above[0] + below[0], above[1] + below[1], loc="outside lower center", ncols=4)

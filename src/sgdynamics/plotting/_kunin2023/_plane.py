@@ -28,7 +28,11 @@ def ellipse(covariance: np.ndarray, deviations: float = 2.0) -> tuple[np.ndarray
 
 
 def contours(axes: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, levels: int = 9) -> None:
-    """Contours at squares of equal steps: equally far apart where the loss is quadratic. x along the first axis."""
+    """Contours at squares of equal steps above the lowest value: equally far apart where the loss is quadratic.
+
+    x runs along the first axis.
+    """
+    values = values - values.min()
     top = values.max()
     axes.contourf(x, y, values.T, np.linspace(0, 1, levels) ** 2 * top, cmap="Blues", zorder=0, extend="both")
     axes.contour(x, y, values.T, np.linspace(0, 1, levels)[1:] ** 2 * top, colors=GREY, linewidths=0.5, zorder=1)
