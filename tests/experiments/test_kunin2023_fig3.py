@@ -41,7 +41,7 @@ def test_what_the_numbers_decide(results, figure, formula, control):
     required = {f"{case}/{quantity}/{kind}" for case in cases for quantity in quantities for kind in kinds}
     required |= {f"assumption 5/{quantity}/{formula}" for quantity in quantities}
     assert required <= claims.keys()
-    far = f"network/exponent/near {formula}"  # of three hidden units: it follows its law, which is not near
+    far = f"network/exponent/near {formula}"  # a narrow range of h: too few modes
     assert [id for id, claim in claims.items() if not claim.as_expected and id != far] == []
     published = ["network/noise in every mode/published"] if figure == 3 else []
     assert [id for id in claims if id.endswith("/published")] == published

@@ -7,7 +7,7 @@
 (10) is right where Assumption 5 is made to hold. On data isotropy is a statement on average over many modes: the
 exponent of the variance over curvature is within 0.3 of 0, as C_ii ∝ h_i roughly, while single modes scatter about
 it, as C_ii/h_i does. Along modes without noise (`_plane`) nothing moves, whatever their curvature. The control is the
-Gibbs law of the training loss, variance ∝ 1/(h + λ). Losses in the plane: of the training set with weight decay, at whose
+Gibbs law of the training loss, variance ∝ 1/(h + λ). Losses in the plane: of the training set with λ, at whose
 minimum the network is, of the test set, and Ψ_θ, each from its value at the minimum.
 """
 
