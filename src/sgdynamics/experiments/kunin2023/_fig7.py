@@ -1,14 +1,16 @@
 """Fig. 7, App. H.7: the exponent c of E|Δ_k|² ∝ k^c over the length T of the trajectory that it is fitted to.
 
 There c grows with T at a diminishing rate: "a sum of power laws where the leading term becomes dominant". Here lines of
-least squares through ln E|Δ_k|² over ln k, T/3 ≤ k ≤ T (H.2 takes the last 2/3), of three runs at β = 0.9:
+least squares through ln E|Δ_k|² over ln k, T/3 ≤ k ≤ T (H.2 takes the last 2/3), of three runs at β = 0.9. Points are
+spaced evenly in ln k, where records of H.2 are spaced evenly in k and late ones weigh more:
 
     digits     on images, in the stationary state. c falls from 2, where steps persist, to 0, at the end, 2 tr Cov θ
     bands      stationary too, with few stiff modes and many soft ones. The former have reached their end, of exponent
                0, while the latter diffuse, of exponent 1: a sum of power laws, with c growing, until they end too
     resumed    the same, from one state away from the minimum, at rest. The mean drifts: c grows towards 2, then falls
 
-so that c can grow over some range of T, and must fall beyond it: θ stays bounded. What of this Fig. 7 shows cannot be
+so that c can grow over some range of T, as H.7 observed of one network resumed, and must fall beyond it: θ stays
+bounded. What of this Fig. 7 shows cannot be
 decided here: a pretrained network resumed with other settings than it ended with drifts, and few outliers beside a soft
 bulk are what spectra of networks look like. Both would do (an inference). Exact laws: of the stationary state that of
 `_spectrum_case`; from one state E|Δ_k|² = tr E δ_k δ_kᵀ − 2 δ_0·E δ_k + |δ_0|², by `theory.recursion`.

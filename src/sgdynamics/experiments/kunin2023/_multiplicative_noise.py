@@ -6,8 +6,9 @@ is ε to leading order for Gaussian data of many inputs, ε (1 + 1/d) for d, mor
 (`_multiplicative_law`), and not small where momentum is large: at 1/(1 − β) times the size without. Second moments are
 bounded up to ε of about 1, that is for η up to about 2S(1 − β)/tr H, though the mean is stable up to 2 (1 + β)/h_max.
 
-Assumption 5, Σ = σ² H, gives tr Cov θ = η σ² d/(2S(1 − β)). Of few samples Σ is smaller, by (N − d)/(N + 2) on average,
-multiplicative noise makes the covariance larger, and at one learning rate the two errors cancel.
+Assumption 5, Σ ≈ σ² H, gives tr Cov θ = η σ² d/(2S(1 − β)). Of N samples Σ is smaller, by (N − d)/(N + 2) on average:
+it holds for N ≫ d. Of few samples, multiplicative noise makes the covariance larger, and at one learning rate the two
+errors cancel.
 
 Ensembles at rest start from the law of SGD (Gaussian with its exact second moments); the others say where they start.
 """

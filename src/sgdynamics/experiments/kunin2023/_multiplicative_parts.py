@@ -21,12 +21,13 @@ from sgdynamics.experiments.kunin2023._multiplicative_case import (
     gaussian,
     limit,
 )
+from sgdynamics.experiments.kunin2023._multiplicative_claims import MANY
 from sgdynamics.statistics import Estimate, Variance
 from sgdynamics.theory import regression
 from sgdynamics.theory.harmonic import HarmonicDescent
 from sgdynamics.theory.recursion import MinibatchMoments
 
-LINE, LIMITS = 8, 12  # points of lines
+LINE, LIMITS = 40, 40  # points of lines
 
 
 # --- averages over data -------------------------------------------------------------------------------------
@@ -48,11 +49,14 @@ def slopes(config: MultiplicativeNoiseConfig, key: jax.Array) -> Estimate:
 
 
 def factors(config: MultiplicativeNoiseConfig, key: jax.Array) -> Estimate:
-    """tr(H⁻¹ Σ)/(σ² d) of few samples, over data sets."""
+    """tr(H⁻¹ Σ)/(σ² d) over data sets, [2]: of few samples, and of many."""
+
+    def of(samples: int, key: jax.Array) -> jax.Array:
+        data = gaussian(config, key, samples)
+        return law.noise_factor(data.x, data.y, config.label_noise_std)
 
     def factor(key: jax.Array) -> jax.Array:
-        data = gaussian(config, key, config.few_samples)
-        return law.noise_factor(data.x, data.y, config.label_noise_std)
+        return jnp.stack([of(config.few_samples, key), of(MANY * config.inputs, key)])
 
     keys = jax.random.split(_ensembles.named(key, "factors"), config.few_realisations)
     return over_realisations(each(factor, keys, batch=500))
@@ -152,7 +156,7 @@ def _few(case: Case, few: list[Case], runs: list) -> dict[str, Variable]:
     """The small data set: exact, frozen and measured in units of Assumption 5."""
     config, β = case.config, case.β
     ε = np.geomspace(
-        few[0].ε / 2, min(1.3 * few[1].ε, 0.97 * float(limit(case.data, config, β)) / case.η * case.ε), 3 * LINE
+        few[0].ε / 2, min(1.3 * few[1].ε, 0.97 * float(limit(case.data, config, β)) / case.η * case.ε), LINE
     )
     lines = [Case(case.data, config, β, float(e)) for e in ε]
     exact, frozen = (np.array([c.traces[i] / c.assumed for c in lines]) for i in (0, 1))
