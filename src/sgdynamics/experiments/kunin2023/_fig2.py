@@ -16,23 +16,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import least_squares
 
 import sgdynamics as sgd
 from sgdynamics.experiments import _ensembles
-from sgdynamics.experiments._claims import LEVEL, Claim, evidence
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments._registry import Experiment, Result, register
 from sgdynamics.experiments._variables import Variable, dataset, measurement, variable
 from sgdynamics.experiments.kunin2023._fig2_case import STRIDE, Curves, Fig2Config, Mode, curves, data_of, mode_of
+from sgdynamics.experiments.kunin2023._fig2_claims import (
+    NAMES,
+    covariance_claims,
+    distance,
+    mean_claims,
+    oscillation_claims,
+)
 from sgdynamics.experiments.kunin2023._source import source
 from sgdynamics.statistics import Estimate, PhaseSpace, Snapshots
 from sgdynamics.theory import momentum
 
 GROUPS = 32
-NEARLY = 0.1  # relative error up to which a curve is "nearly perfectly" matched
-NAMES = ("position", "velocity")
 TIMES = 6000  # steps in which every mean that is shown decays by e⁻⁵
 
 
@@ -68,11 +71,13 @@ def _at(config: Fig2Config, data: Any, mode: Mode, β: float, progress: Progress
     law = curves(mode, config, β)
     mean, covariance = moments(paths, law.mean)
     claims = [
-        *_mean_claims(label, config, mode, β, law, mean),
-        *_oscillation_claims(label, config, mode, β, law, mean),
-        *_covariance_claims(label, law, covariance),
+        *mean_claims(label, config, mode, β, law, mean),
+        *oscillation_claims(label, config, mode, β, law, mean),
+        *covariance_claims(label, law, covariance),
     ]
-    return _variables(f"at_{β:g}", label, law, mean, covariance, paths), claims, label, ensemble.provenance
+    variables = _variables(f"at_{β:g}", label, law, mean, covariance, paths)
+    variables |= _measured_errors(label, mode, config, β, law, mean)
+    return variables, claims, label, ensemble.provenance
 
 
 def moments(paths: np.ndarray, about: np.ndarray) -> tuple[Estimate, Estimate]:
@@ -82,145 +87,6 @@ def moments(paths: np.ndarray, about: np.ndarray) -> tuple[Estimate, Estimate]:
     thin = δ[:, :, ::STRIDE]
     products = np.einsum("grta,grtb->gtab", thin, thin) / δ.shape[1]
     return over_realisations(δ.mean(axis=1) + about[None]), over_realisations(products, "second moment")
-
-
-# --- claims -------------------------------------------------------------------------------------------------
-
-
-def _mean_claims(label: str, config: Fig2Config, mode: Mode, β: float, law: Curves, mean: Estimate) -> list[Claim]:
-    """The exact mean holds at every step; (5) holds nearly, half a step later better, without momentum not."""
-    after = mean.map(lambda m: m[1:])
-    claims = [
-        _family(
-            f"{label}/mean", "Eq. 2", "mean of position and velocity at every step is that of the recursion (p-value)",
-            after, law.mean[1:],
-        )
-    ]  # fmt: skip
-    if β > 0:
-        for i, name in enumerate(NAMES):
-            found = _distance(mean, law.sde_mean, law.mean, i)
-            claims.append(_nearly(f"{label}/(5), {name}", f"(5) matches the mean {name}", found))
-        claims.append(_shift_claim(label, law, mean))
-    unit = -mode.curvature * law.mean[0, 0]
-    first = evidence(mean.map(lambda m: m[1, 1] / unit))
-    claims.append(
-        Claim.equality(
-            f"{label}/first velocity", source("Eq. 2"), "v₁ is −h δ₀: all of it, whatever the momentum", **first,
-            expected=1.0, resolution=0.07,
-        )
-    )  # fmt: skip
-    if β == 0:
-        claims.append(
-            Claim.rejection(
-                f"{label}/memory of velocity/control", source("Eq. 5"),
-                "without momentum v₁ is not (5)'s, which still remembers v₀ = 0 by e⁻²", **first,
-                expected=1.0, rejected=law.sde_mean[1, 1] / unit,
-            )
-        )  # fmt: skip
-    return claims
-
-
-def _family(id: str, place: str, statement: str, measured: Estimate, expected: np.ndarray) -> Claim:
-    p = sgd.compare(measured, expected, level=LEVEL).p_value
-    return Claim.bound(id, source(place), statement, p, 0.0, LEVEL, side="at least")
-
-
-def _nearly(id: str, statement: str, found: Estimate) -> Claim:
-    words = f"{statement} nearly perfectly: relative error, rms over all steps, at most {NEARLY:g}"
-    return Claim.bound(id, source("Sec. 5, Fig. 2"), words, **evidence(found), expected=NEARLY, side="at most")
-
-
-def _shift_claim(label: str, law: Curves, mean: Estimate) -> Claim:
-    """How many steps the mean position is ahead of (5): least squares on the line to (5) half a step later."""
-    start, line = law.sde_mean[:, 0], law.later_mean[:, 0] - law.sde_mean[:, 0]
-    ahead = lambda m: jnp.sum((m[:, 0] - start) * line) / (2 * np.sum(line**2))
-    return Claim.equality(
-        f"{label}/(5) lags behind, position", source("Eq. 5"),
-        "SGD's mean position is half a step ahead of (5), to O(ηh): in steps", **evidence(mean.map(ahead)),
-        expected=0.5, resolution=0.25, tolerance=abs(float(ahead(law.mean)) - 0.5), published=0.0,
-    )  # fmt: skip
-
-
-def _distance(mean: Estimate, wrong: np.ndarray, exact: np.ndarray, component: int) -> Estimate:
-    """|mean − wrong|/|exact| over steps: the exact part of it times where the mean lies on the line from wrong (0) to
-    exact (1), so that sampling noise does not count as distance."""
-    W, E = wrong[:, component], exact[:, component]
-    line = (E - W) / np.sum((E - W) ** 2)
-    share = np.linalg.norm(E - W) / np.linalg.norm(E)
-    return mean.map(lambda m: share * jnp.sum((m[:, component] - W) * line))
-
-
-def _oscillation_claims(
-    label: str, config: Fig2Config, mode: Mode, β: float, law: Curves, mean: Estimate
-) -> list[Claim]:
-    """Damping and frequency of the mean position, where it oscillates."""
-    setting = {"learning_rate": config.learning_rate, "momentum": β}
-    ω = float(momentum.oscillation_frequency_per_step(mode.curvature, **setting))
-    γ = float(momentum.decay_per_step(mode.curvature, **setting))
-    if ω == 0:
-        return []
-    fits = over_realisations(np.stack([fit(path[:, 0], γ, ω) for path in np.asarray(mean.groups)]), "fit")
-    η = config.learning_rate
-    printed = (η * float(momentum.damping(η, β)), η * float(momentum.oscillation_frequency(mode.curvature, **setting)))
-    words = ("damping of the mean position per step is −ln √β", "frequency of the mean position, rad per step")
-    claims = [
-        Claim.equality(
-            f"{label}/{name}", source("Eq. 5; roots of Eq. 2"), words[i], **evidence(fits.map(lambda f, i=i: f[i])),
-            expected=(γ, ω)[i], resolution=0.05 * (γ, ω)[i], published=printed[i],
-        )
-        for i, name in enumerate(("damping", "frequency"))
-    ]  # fmt: skip
-    half = round(np.pi / ω)
-    if half <= config.steps:
-        start = law.mean[0, 0]
-        claims.append(
-            Claim.rejection(
-                f"{label}/overdamped/control", source("Eq. 5"),
-                f"the position is beyond the minimum half a period later, at step {half}: no e^{{−ht/(1 − β)}}",
-                **evidence(mean.map(lambda m: m[half, 0] / start)), expected=law.mean[half, 0] / start,
-                rejected=law.first_order[half] / start,
-            )
-        )  # fmt: skip
-    return claims
-
-
-def fit(position: np.ndarray, damping: float, frequency: float) -> tuple[float, float]:
-    """γ and ω, per step, of e^{−γk} (a cos ωk + b sin ωk) fitted to `position`, from a guess."""
-    n = np.arange(len(position))
-
-    def residual(parameters: np.ndarray) -> np.ndarray:
-        γ, ω = parameters
-        basis = np.exp(-γ * n)[:, None] * np.stack([np.cos(ω * n), np.sin(ω * n)], axis=-1)
-        return basis @ np.linalg.lstsq(basis, position, rcond=None)[0] - position
-
-    return tuple(least_squares(residual, [damping, frequency], x_scale=[damping, frequency]).x)
-
-
-def _covariance_claims(label: str, law: Curves, measured: Estimate) -> list[Claim]:
-    """The exact covariance at every step; not that of frozen noise."""
-    if law.covariance is None:
-        return []
-    upper = np.array([0, 1, 3])
-    rows = lambda M: M.reshape(len(M), 4)[1:, upper]
-    scale = np.sqrt(np.einsum("tii->ti", law.covariance[1:]))
-    unit = np.stack([scale[:, 0] ** 2, scale[:, 0] * scale[:, 1], scale[:, 1] ** 2], axis=-1)
-    right = rows(law.covariance) / unit
-    found = measured.map(lambda M: rows(M) / unit)
-    line = rows(law.sde_covariance) / unit - right
-    weight = line / np.sum(line**2)
-    position = found.map(lambda M: 1 - jnp.sum((M - right) * weight))
-    return [
-        _family(
-            f"{label}/covariance", "Eq. 2; minibatches, exact",
-            "variances and covariance of position and velocity in time, with noise that depends on θ (p-value)",
-            found, right,
-        ),
-        Claim.rejection(
-            f"{label}/frozen noise/control", source("Assumption 3, App. F.2"),
-            "not the covariance in time with the noise of the minimum: from that (0) to the exact one (1)",
-            **evidence(position), expected=1.0, rejected=0.0,
-        ),
-    ]  # fmt: skip
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
@@ -259,22 +125,41 @@ def _errors(config: Fig2Config) -> dict[str, Variable]:
     """Relative error of (5) over ηh."""
     variables: dict[str, Variable] = {}
     for β in config.momenta:
-        found = errors_of_sde(_scaled_rates(), β)
+        found = errors_of_sde(_scaled_rates(), β, config.steps)
         for name, values in zip(("position", "velocity", "shifted"), found, strict=True):
             words = f"relative error of (5), {name}, momentum = {β:g}"
             variables[f"error_{β:g}_{name}"] = variable("scaled_rate", values, words)
     return variables
 
 
-def errors_of_sde(scaled_rates: np.ndarray, β: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Relative errors of (5), rms over the time in which the mean decays by e⁻⁵: of position and velocity, and of the
-    position half a step later; [rates] each. (η = 1.)"""
+def _measured_errors(label: str, mode: Mode, config: Fig2Config, β: float, law: Curves, mean: Estimate) -> dict:
+    """The same of SGD's mean, over the same steps."""
+    η = config.learning_rate
+    n = slice(int(counted(η * mode.curvature, β, config.steps).sum()))
+    early = mean.map(lambda m: m[n])
+    variables: dict[str, Variable] = {}
+    compared = (("position", law.sde_mean, 0), ("velocity", law.sde_mean, 1), ("shifted", law.later_mean, 0))
+    for name, wrong, i in compared:
+        found = distance(early, wrong[n], law.mean[n], i)
+        variables |= measurement(f"measured_{β:g}_{name}", (), found, f"relative error of (5), {name}, {label}")
+    return variables
+
+
+def counted(scaled_rates: np.ndarray | float, β: float, steps: int) -> np.ndarray:
+    """Whether the mean has decayed by less than e⁻⁵, at steps 0 … `steps`; [rates, steps + 1]. (η = 1.)"""
+    decay = np.asarray(momentum.decay_per_step(np.asarray(scaled_rates), learning_rate=1.0, momentum=β))
+    return np.arange(steps + 1) <= 5 / decay[..., None]
+
+
+def errors_of_sde(scaled_rates: np.ndarray, β: float, steps: int = TIMES) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Relative errors of (5), rms over `steps`, or the fewer in which the mean decays by e⁻⁵: of position and velocity,
+    and of the position half a step later; [rates] each. (η = 1.)"""
     setting = {"learning_rate": 1.0, "momentum": β}
-    n, h = np.arange(TIMES)[None], scaled_rates[:, None]
-    counted = n <= 5 / np.asarray(momentum.decay_per_step(h, **setting))
+    n, h = np.arange(steps + 1)[None], scaled_rates[:, None]
+    early = counted(scaled_rates, β, steps)
     exact = momentum.mean_after(n, 1.0, 0.0, h, **setting)
     printed, later = (momentum.mean_at(n + shift, 1.0, 0.0, h, **setting) for shift in (0.0, 0.5))
-    norm = lambda x: np.sqrt(np.sum(np.where(counted, x, 0) ** 2, axis=1))
+    norm = lambda x: np.sqrt(np.sum(np.where(early, x, 0) ** 2, axis=1))
     away = lambda wrong, i: norm(wrong[i] - exact[i]) / norm(exact[i])
     return away(printed, 0), away(printed, 1), away(later, 0)
 

@@ -24,15 +24,7 @@ def fig2(data: xr.Dataset) -> Figure:
     _errors(axes[-1], data)
     handles = [
         Line2D([], [], color=COLOURS[0], marker="o", markerfacecolor="white", linestyle="", label="SGD: ensemble mean"),
-        Line2D(
-            [],
-            [],
-            color=COLOURS[2],
-            marker="s",
-            markerfacecolor="white",
-            linestyle="",
-            label="SGD: spread over replicas",
-        ),
+        Line2D([], [], color=COLOURS[2], marker="s", markerfacecolor="white", linestyle="", label="SGD: spread"),
         Line2D([], [], color=GREY, linewidth=0.6, label="single replicas"),
         Line2D([], [], color=COLOURS[0], label="exact mean"),
         Line2D([], [], color=COLOURS[1], linestyle="-.", label="Eq. (5)"),
@@ -79,12 +71,14 @@ def _phase(axes: Axes, data: xr.Dataset, β: float) -> None:
 
 
 def _errors(row: np.ndarray, data: xr.Dataset) -> None:
-    """Theory against theory; the line is where the data are."""
+    """Curves: the recursion against (5); points: SGD, at the learning rate of the rows above."""
     titles = (("position", "position"), ("velocity", "velocity"), ("shifted", "position, (5) half a step later"))
     for axes, (name, title) in zip(row[:-1], titles, strict=True):
         for β, colour in zip(data.attrs["momenta"], (BLACK, *COLOURS[3:]), strict=False):
             axes.plot(data["scaled_rate"], data[f"error_{β:g}_{name}"], color=colour, label=f"β = {β:g}")
-        axes.axvline(data.attrs["scaled_learning_rate"], color=GREY, linewidth=0.6)
+            value, error = data[f"measured_{β:g}_{name}"], data[f"measured_{β:g}_{name}_error"]
+            at = data.attrs["scaled_learning_rate"]
+            simulation(axes, [at], [float(value)], [float(error)], None, colour, markersize=4)
         axes.set(xscale="log", yscale="log", xlabel="learning rate × curvature ηh", ylabel="relative error of (5)")
         axes.set_title(title, loc="left")
     row[0].legend()
