@@ -16,7 +16,7 @@ from sgdynamics.theory.harmonic import HarmonicDescent
 pytestmark = pytest.mark.long
 
 TINY = PlaneConfig(
-    network="one_hidden", size="quick", modes=24, replicas=64, steps=1000, network_replicas=64, network_steps=1000,
+    network="one_hidden", size="quick", modes=24, replicas=256, steps=1000, network_replicas=192, network_steps=1000,
     burn_in=20, network_learning_rate=0.003, learning_rate=0.001,
 )  # fmt: skip
 

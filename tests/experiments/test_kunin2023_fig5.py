@@ -6,7 +6,7 @@ import pytest
 from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments._realisations import over_realisations
-from sgdynamics.experiments.kunin2023 import _fig5, _fig5_case
+from sgdynamics.experiments.kunin2023 import _fig5, _fig5_case, _fig5_peaks
 from sgdynamics.statistics import PowerSpectrum
 from sgdynamics.theory import momentum
 from sgdynamics.theory.recursion import LinearRecursion
@@ -61,7 +61,7 @@ def test_the_fitted_peak_of_an_exact_spectrum_is_the_predicted_one(kind):
     spectrum = PowerSpectrum(256)
     S = np.asarray(momentum.power_spectrum(spectrum.frequencies(), K, 1.0, of=kind, **setting))[:, None]
 
-    found, theory = _fig5.fitted_peak(spectrum, over_realisations(np.stack([S, S])), S, 0, kind)
+    found, theory = _fig5_peaks.fitted_peak(spectrum, over_realisations(np.stack([S, S])), S, 0, kind)
     expected = float(momentum.peak_frequency(K, of=kind, **setting))
     assert float(found.value) == pytest.approx(expected)
     assert theory == pytest.approx(expected)

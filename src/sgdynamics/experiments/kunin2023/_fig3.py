@@ -128,7 +128,7 @@ FIG3 = register(
         config=PlaneConfig,
         presets={
             "quick": PlaneConfig(
-                network="two_hidden", size="quick", replicas=512, steps=1000, network_replicas=64,
+                network="convolutional", size="quick", replicas=512, steps=1000, network_replicas=64,
                 network_steps=1000, burn_in=150,
             ),
             "paper": PlaneConfig(),

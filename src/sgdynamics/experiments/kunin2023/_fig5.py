@@ -15,27 +15,21 @@ units of its expectation. Spectra are held against theory with the leakage of th
 stationary law ("resumed training"), of a network from that of its leading modes with the noise of the minimum.
 """
 
-from typing import Any
-
-import jax.numpy as jnp
 import numpy as np
 
-import sgdynamics as sgd
 from sgdynamics.experiments import _ensembles
-from sgdynamics.experiments._claims import LEVEL, Claim, evidence
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._registry import Experiment, Result, register
 from sgdynamics.experiments._variables import Variable, dataset, measurement, variable
-from sgdynamics.experiments.kunin2023._fig5_case import Case, Fig5Config, digits_case, key_of, network_case
+from sgdynamics.experiments.kunin2023._fig5_case import KINDS, Case, Fig5Config, digits_case, key_of, network_case
+from sgdynamics.experiments.kunin2023._fig5_claims import claims
+from sgdynamics.experiments.kunin2023._fig5_peaks import Readings, readings
 from sgdynamics.experiments.kunin2023._source import source
-from sgdynamics.statistics import AngularVelocity, Covariance, Estimate, PhaseSpace, PowerSpectrum, Snapshots
+from sgdynamics.statistics import AngularVelocity, PhaseSpace, PowerSpectrum, Snapshots
 from sgdynamics.theory import momentum
 
 PATH = 200  # steps of one replica that are drawn
-BAND = 0.02  # of the largest expected power: lines below it are not looked at
-KINDS = ("position", "velocity")
-CLOSE = 0.1  # relative: what the noise of a network's minimum may be off by
-HARMONIC = 0.03  # relative: what a network's frequencies may be off by; the mean curvature over its law is 1 % lower
+SAMPLES = 16  # replicas over which a network's curvature is averaged
 
 
 def run(config: Fig5Config, progress: Progress) -> Result:
@@ -55,22 +49,20 @@ def _at(config: Fig5Config, case: Case, progress: Progress) -> tuple:
     plane = PhaseSpace(case.vectors, case.prediction.mean)
     spectrum = PowerSpectrum(case.segment, plane, about=np.zeros(2 * len(case.modes)))
     statistics = {
-        "rotation": AngularVelocity(plane), "spectrum": spectrum, "covariance": Covariance(plane),
+        "rotation": AngularVelocity(plane), "spectrum": spectrum,
         "paths": Snapshots(range(min(PATH, case.steps) + 1), plane),
     }  # fmt: skip
     ensemble = _ensembles.simulate(
         case.descent, statistics, progress, case.name, key=key_of(config), replicas=case.replicas,
         steps=case.steps, burn_in=case.burn_in, initial=case.prediction, groups=min(32, case.replicas),
     )  # fmt: skip
-    estimates = ensemble.estimates
     expected = expected_spectra(case, spectrum)
-    claims = [
-        *_rotation_claims(case, estimates["rotation"]),
-        *_peak_claims(case, spectrum, estimates["spectrum"], expected),
-        *_spectrum_claims(case, spectrum, estimates["spectrum"], expected),
-    ]
-    variables, coordinates = _stored(case, spectrum, estimates, expected)
-    return variables, coordinates, claims, case.name, ensemble.provenance
+    found = readings(case, spectrum, ensemble.estimates, expected)
+    softening = (
+        np.zeros(len(case.modes)) if case.exact else case.softening(np.asarray(ensemble.state.position[:SAMPLES]))
+    )
+    variables, coordinates = _stored(case, spectrum, ensemble.estimates, expected, found)
+    return variables, coordinates, claims(case, found, drawn(case), softening), case.name, ensemble.provenance
 
 
 def expected_spectra(case: Case, spectrum: PowerSpectrum) -> np.ndarray:
@@ -80,176 +72,11 @@ def expected_spectra(case: Case, spectrum: PowerSpectrum) -> np.ndarray:
 
 
 def drawn(case: Case) -> list[int]:
-    """Numbers, among the case's modes, of the stiffest, of the softest whose position has a peak, and of the last."""
+    """Numbers, among the case's modes, of the stiffest, of the softest other than the last whose position has a peak,
+    and of the last."""
     peaks = np.asarray(momentum.peak_frequency(case.curvatures, of="position", **case.setting))
-    soft = int(np.flatnonzero(np.isfinite(peaks))[-1])
+    soft = int(np.flatnonzero(np.isfinite(peaks[:-1]))[-1])
     return sorted({0, soft, len(case.modes) - 1})
-
-
-# --- claims -------------------------------------------------------------------------------------------------
-
-
-def _rotation_claims(case: Case, measured: Estimate) -> list[Claim]:
-    """Clockwise, at the rates of theory, which grow as the square root of the curvature."""
-    expected = case.rotations()
-    claims = [] if not case.exact else [
-        Claim.bound(
-            f"{case.name}/rotation of all modes", source("Eq. 11, Sec. 7"),
-            "each phase plane turns clockwise as the exact discrete mode does, about −ηω₀ per step (p-value)",
-            sgd.compare(measured, expected, level=LEVEL).p_value, 0.0, LEVEL, side="at least",
-        )
-    ]  # fmt: skip
-    for i in drawn(case):
-        found = evidence(measured.map(lambda r, i=i: r[i]))
-        label, ζ = (
-            f"{case.name}/mode {case.modes[i]}",
-            float(momentum.damping_ratio(case.curvatures[i], **case.setting)),
-        )
-        claims.append(
-            Claim.equality(
-                f"{label}/rotation", source("Fig. 5"), f"rad per step, clockwise; damping ratio {ζ:.2g}"
-                + ("" if case.exact else f"; to {HARMONIC:g} of it, for what is not harmonic"), **found,
-                expected=expected[i], resolution=0.25 * abs(expected[i]), tolerance=_harmonic(case) * abs(expected[i]),
-            )
-        )  # fmt: skip
-        claims.append(
-            Claim.rejection(
-                f"{label}/detailed balance/control", source("Sec. 6"), "there is a current", **found,
-                expected=expected[i], rejected=0.0,
-            )
-        )  # fmt: skip
-    slope = _slope(case, measured)
-    theory = float(_exponent(jnp.asarray(expected), case.curvatures))
-    options: dict[str, Any] = {"resolution": 0.1, **evidence(slope)}
-    statement = "d ln(rotation)/d ln(curvature) over all modes"
-    return [
-        *claims,
-        Claim.equality(
-            f"{case.name}/rates grow as the square root", source("App. F.2"), statement, expected=0.5, published=1.0,
-            tolerance=abs(theory - 0.5), note="The tolerance is what discrete time adds, by theory.", **options,
-        ),
-        Claim.equality(
-            f"{case.name}/rates proportional to eigenvalues/published", source("Sec. 7"), statement, expected=1.0,
-            **options,
-        ),
-    ]  # fmt: skip
-
-
-def _harmonic(case: Case) -> float:
-    """How far, relatively, the frequencies of the minimum may be from those of the ensemble."""
-    return 0.0 if case.exact else HARMONIC
-
-
-def _slope(case: Case, measured: Estimate) -> Estimate:
-    return measured.map(lambda r: _exponent(r, case.curvatures))
-
-
-def _exponent(rotation: Any, curvature: np.ndarray) -> Any:
-    """Slope of ln |rotation| over ln K, least squares."""
-    x = np.log(curvature) - np.mean(np.log(curvature))
-    return jnp.sum(x * jnp.log(jnp.abs(rotation))) / np.sum(x**2)
-
-
-def _peak_claims(case: Case, spectrum: PowerSpectrum, measured: Estimate, expected: np.ndarray) -> list[Claim]:
-    """Where the spectra peak, of the modes that are drawn."""
-    claims = []
-    for i in drawn(case):
-        label, K = f"{case.name}/mode {case.modes[i]}", case.curvatures[i]
-        for j, kind in enumerate(KINDS):
-            peak = float(momentum.peak_frequency(K, of=kind, **case.setting))
-            if np.isnan(peak):
-                claims.append(_no_peak(label, case, i, spectrum, measured))
-                continue
-            found, theory = fitted_peak(spectrum, measured, expected, i + j * len(case.modes), kind)
-            where = "ω₀" if kind == "velocity" else "√(ω₀² − 2γ²)"
-            claims.append(
-                Claim.equality(
-                    f"{label}/peak of {kind}", source("Sec. 7, App. F.2"),
-                    f"rad per step, near η{where}; the tolerance is what leakage shifts the expected spectrum by"
-                    + ("" if case.exact else f", and {HARMONIC:g} of it for what is not harmonic"),
-                    **evidence(found), expected=peak, tolerance=abs(theory - peak) + _harmonic(case) * peak,
-                    resolution=0.3 * peak + 0.02,
-                )
-            )  # fmt: skip
-        claims += _damped_control(label, case, i, spectrum, measured, expected)
-    return claims
-
-
-def _damped_control(label: str, case: Case, i: int, spectrum, measured: Estimate, expected: np.ndarray) -> list[Claim]:
-    """The velocity does not peak at the frequency of the mean, where the two can be told apart."""
-    ω = float(momentum.oscillation_frequency_per_step(case.curvatures[i], **case.setting))
-    peak = float(momentum.peak_frequency(case.curvatures[i], of="velocity", **case.setting))
-    if not 0 < ω < 0.9 * peak:
-        return []
-    found = fitted_peak(spectrum, measured, expected, i + len(case.modes), "velocity")[0]
-    return [
-        Claim.rejection(
-            f"{label}/peak of velocity at the damped frequency/control", source("App. F.2"),
-            "the velocity's peak is not at the frequency √(ω₀² − γ²) of the mean", **evidence(found), expected=peak,
-            rejected=ω,
-        )
-    ]  # fmt: skip
-
-
-def _no_peak(label: str, case: Case, i: int, spectrum: PowerSpectrum, measured: Estimate) -> Claim:
-    """Power of the position at ω₀, over that at the lowest lines."""
-    ω = spectrum.frequencies()
-    natural = float(momentum.peak_frequency(case.curvatures[i], of="velocity", **case.setting))
-    at = int(np.argmin(np.abs(ω - natural)))
-    ratio = measured.map(lambda S: S[at, i] / jnp.mean(S[:2, i]))
-    return Claim.bound(
-        f"{label}/no peak of position", source("Sec. 7, Fig. 5"),
-        "the position's power at ω₀ is below that at frequency 0 (ratio), though the plane turns",
-        **evidence(ratio), expected=1.0, side="at most",
-    )  # fmt: skip
-
-
-def fitted_peak(
-    spectrum: PowerSpectrum, measured: Estimate, expected: np.ndarray, component: int, kind: str
-) -> tuple[Estimate, float]:
-    """The peak from a y² + b y + c fitted to the inverse spectrum of the position (y/S_v for a velocity), and the same
-    of the expected spectrum, which tells what leakage does to it."""
-    y = 1 - np.cos(spectrum.frequencies())
-    E = expected[:, component]
-    lines = (E > BAND * np.max(E)) & (np.arange(len(y)) >= (0 if kind == "position" else 2))
-    target = np.ones(lines.sum()) if kind == "position" else y[lines]
-    basis = np.linalg.pinv(E[lines, None] / target[:, None] * np.stack([y**2, y, np.ones_like(y)], axis=-1)[lines])
-
-    def peak(S: Any) -> Any:
-        a, b, c = basis @ (E[lines] / S[lines, component])
-        at = -b / (2 * a) if kind == "position" else jnp.sqrt(c / a)
-        return 2 * jnp.arcsin(jnp.sqrt(jnp.maximum(at, 0) / 2))
-
-    return measured.map(peak), float(peak(jnp.asarray(expected)))
-
-
-def _spectrum_claims(case: Case, spectrum: PowerSpectrum, measured: Estimate, expected: np.ndarray) -> list[Claim]:
-    """Measured over expected power."""
-    claims = []
-    for i in drawn(case):
-        label = f"{case.name}/mode {case.modes[i]}"
-        for j, kind in enumerate(KINDS):
-            component = i + j * len(case.modes)
-            E = expected[:, component]
-            lines = np.flatnonzero(E > BAND * np.max(E))
-            ratio = measured.map(lambda S, c=component, n=lines, E=E: S[n, c] / E[n])
-            if case.exact:
-                claims.append(
-                    Claim.bound(
-                        f"{label}/spectrum of {kind}", source("App. F.2; exact discrete law"),
-                        f"power is the expected one at each of {len(lines)} lines (p-value)",
-                        sgd.compare(ratio, np.ones(len(lines)), level=LEVEL).p_value, 0.0, LEVEL, side="at least",
-                    )
-                )  # fmt: skip
-            claims.append(
-                Claim.equality(
-                    f"{label}/power of {kind}", source("App. F.2"),
-                    "measured over expected power, average over the band"
-                    + ("" if case.exact else f"; noise of the minimum only, off by up to {CLOSE:g}"),
-                    **evidence(ratio.map(jnp.mean)), expected=1.0, resolution=0.3, tolerance=0 if case.exact else CLOSE,
-                )
-            )  # fmt: skip
-    return claims
 
 
 # --- what is stored -----------------------------------------------------------------------------------------
@@ -258,7 +85,7 @@ TURN = np.linspace(0, 2 * np.pi, 121)
 
 
 def _stored(
-    case: Case, spectrum: PowerSpectrum, estimates: dict, expected: np.ndarray
+    case: Case, spectrum: PowerSpectrum, estimates: dict, expected: np.ndarray, found: Readings
 ) -> tuple[dict[str, Variable], dict[str, Variable]]:
     name, count = case.name, len(case.modes)
     mode, line, both = f"{name}_mode", f"{name}_frequency", (f"{name}_frequency", f"{name}_mode")
@@ -279,7 +106,12 @@ def _stored(
         variables |= measurement(f"{name}_{kind}", both, power, words, unit)
         variables[f"{name}_{kind}_theory"] = variable(both, expected[:, own], f"{words}, expected", unit)
         peaks = np.asarray(momentum.peak_frequency(case.curvatures, of=kind, **case.setting))
-        variables[f"{name}_{kind}_peak"] = variable(mode, peaks, f"peak of the {kind}'s spectrum, {name}", "rad")
+        words = f"peak of the {kind}'s spectrum, {name}; NaN where there is none"
+        variables[f"{name}_{kind}_peak"] = variable(mode, peaks, f"{words}, predicted", "rad")
+        fits = [found.peaks.get((kind, i)) for i in range(count)]
+        for suffix, part in (("", "value"), ("_error", "standard_error")):
+            values = np.array([np.nan if fit is None else float(getattr(fit[0], part)) for fit in fits])
+            variables[f"{name}_{kind}_peak_measured{suffix}"] = variable(mode, values, f"{words}, {part}", "rad")
     coordinates = {
         mode: variable(mode, np.array(case.modes), f"mode of {name}, stiffest first"),
         line: variable(line, spectrum.frequencies(), "frequency per step", "rad"),
@@ -298,7 +130,7 @@ FIG5 = register(
             "quick": Fig5Config(),
             "paper": Fig5Config(
                 replicas=1024, steps=8192, network_size="full", network_batch_size=256, network_replicas=64,
-                network_steps=4096, network_modes=(1, 3, 10, 30),
+                network_steps=4096, network_modes=(1, 3, 12, 30),
             ),
         },
         run=run,

@@ -27,7 +27,7 @@ def fig5(data: xr.Dataset) -> Figure:
                 planes[j].set_visible(False)
                 spectra[j].set_visible(False)
         _rates(planes[3], data, case)
-        spectra[3].set_visible(False)
+        _peaks(spectra[3], data, case)
     handles = [
         Line2D([], [], color=GREY, linewidth=0.6, label="one replica"),
         Line2D([], [], color=BLACK, label="1σ and 2σ of the law"),
@@ -79,3 +79,18 @@ def _rates(axes: Axes, data: xr.Dataset, case: str) -> None:
     axes.set(xlabel="curvature K  [1/t]", ylabel="clockwise rotation\n[rad per step]", xscale="log", yscale="log")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_title(case, loc="left")
+
+
+def _peaks(axes: Axes, data: xr.Dataset, case: str) -> None:
+    """Measured over predicted, on the diagonal where they agree."""
+    predicted = np.concatenate([data[f"{case}_{kind}_peak"].values for kind in ("position", "velocity")])
+    ends = np.array([0.8 * np.nanmin(predicted), 1.25 * np.nanmax(predicted)])
+    theory(axes, ends, ends, colour=BLACK, linewidth=1.0)
+    for kind, colour, marker in (("position", COLOURS[0], "o"), ("velocity", COLOURS[1], "s")):
+        at = f"{case}_{kind}_peak"
+        values, errors = data[f"{at}_measured"], data[f"{at}_measured_error"]
+        simulation(axes, data[at], values, errors, None, colour, marker, markersize=4)
+    axes.set(xlabel="predicted peak  [rad per step]", ylabel="measured peak\n[rad per step]")
+    axes.set(xscale="log", yscale="log")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
