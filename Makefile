@@ -11,7 +11,7 @@ PYTEST_ARGS ?= -n 2
 demo: $(VENV)/installed-demo
 	$(BIN)/sgdynamics demo
 
-# Every experiment in reduced form, in about half an hour; fails where a verdict is not the expected one.
+# Every experiment in reduced form, in about three quarters of an hour; fails where a verdict is not the expected one.
 experiments: $(VENV)/installed-demo
 	$(BIN)/sgdynamics run '*'
 
@@ -22,7 +22,7 @@ networks: $(VENV)/installed-demo
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# The tests that take a quarter of a minute or more each: four minutes together. Continuous integration runs them too.
+# The tests that take a quarter of a minute or more each: a quarter of an hour together. Continuous integration runs them too.
 test-long: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m long
 
