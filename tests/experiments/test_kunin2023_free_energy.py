@@ -13,7 +13,7 @@ NAMES = [f"{process}, from {start}" for process in ("H.4", "SGD") for start in (
 
 @pytest.fixture(scope="module")
 def result():
-    return _free_energy.run(_free_energy_flows.FreeEnergyConfig(replicas=8192, snapshots=16), experiments.Silence())
+    return _free_energy.run(_free_energy_flows.FreeEnergyConfig(replicas=16_384, snapshots=16), experiments.Silence())
 
 
 @pytest.mark.long
@@ -47,7 +47,7 @@ def test_the_free_energy_is_the_integral():
 
 
 def test_the_original_law_has_the_least_free_energy_of_the_original_loss():
-    flows = _free_energy_flows.flows(_free_energy_flows.FreeEnergyConfig(snapshots=4, temperatures=(1, 1)))
+    flows = _free_energy_flows.flows(_free_energy_flows.FreeEnergyConfig(snapshots=4, temperatures=(1.0, 1.0)))
     for flow in [flow for flow in flows if flow.tempered]:
         κ = flow.inverse_temperature
 

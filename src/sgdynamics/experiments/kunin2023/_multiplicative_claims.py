@@ -93,11 +93,11 @@ def slopes(config: MultiplicativeNoiseConfig, both: Estimate) -> list[Claim]:
     return claims
 
 
-def assumption(config: MultiplicativeNoiseConfig, factor: Estimate) -> list[Claim]:
+def assumption(config: MultiplicativeNoiseConfig, factor: Estimate, of_many: Estimate) -> list[Claim]:
     """The noise of the minimum of few samples against σ² H."""
     N, d, many = config.few_samples, config.inputs, MANY * config.inputs
     expected, limit = (N - d) / (N + 2), (many - d) / (many + 2)
-    found, resolution = evidence(factor.map(lambda f: f[0])), expected / 10
+    found, resolution = evidence(factor), expected / 10
     return [
         Claim.equality(
             "Assumption 5/average", ASSUMPTION,
@@ -111,7 +111,7 @@ def assumption(config: MultiplicativeNoiseConfig, factor: Estimate) -> list[Clai
         Claim.equality(
             "Assumption 5/many samples", ASSUMPTION,
             f"Σ ≈ σ² H, at N = {many}, d = {d}: tr(H⁻¹Σ)/(σ²d) ≈ 1 up to (d + 2)/(N + 2)",
-            **evidence(factor.map(lambda f: f[1])), expected=1.0, resolution=0.02, tolerance=1 - limit,
+            **evidence(of_many), expected=1.0, resolution=0.02, tolerance=1 - limit,
         ),
         Claim.rejection(
             "Assumption 5/residuals alone/control", ASSUMPTION,

@@ -58,7 +58,7 @@ def run(config: MultiplicativeNoiseConfig, progress: Progress) -> Result:
     data = dataset(variables, coordinates).assign_attrs(inputs=config.inputs, few_momentum=config.few_momentum)
     found = [claim for label in runs for claim in claims.at_rest(label, cases[label], runs[label].estimates)]
     found += claims.slopes(config, parts.slopes(config, key))
-    found += claims.assumption(config, parts.factors(config, key))
+    found += claims.assumption(config, *parts.factors(config, key))
     found += claims.growth(config, *growth) + claims.limits(data) + claims.no_response(*nothing)
     runs |= {"beyond the limit": growth[0], "no response": nothing[0]}
     return Result(data, found, {label: run.provenance for label, run in runs.items()})

@@ -27,7 +27,7 @@ from sgdynamics.theory import regression
 from sgdynamics.theory.harmonic import HarmonicDescent
 from sgdynamics.theory.recursion import MinibatchMoments
 
-LINE, LIMITS = 40, 40  # points of lines
+LINE, LIMITS = 24, 24  # points of lines
 
 
 # --- averages over data -------------------------------------------------------------------------------------
@@ -48,18 +48,18 @@ def slopes(config: MultiplicativeNoiseConfig, key: jax.Array) -> Estimate:
     return over_realisations(each(lambda key: jax.lax.map(lambda a: slope(key, a), contrasts), keys))
 
 
-def factors(config: MultiplicativeNoiseConfig, key: jax.Array) -> Estimate:
-    """tr(H⁻¹ Σ)/(σ² d) over data sets, [2]: of few samples, and of many."""
+def factors(config: MultiplicativeNoiseConfig, key: jax.Array) -> tuple[Estimate, Estimate]:
+    """tr(H⁻¹ Σ)/(σ² d) over data sets: of few samples, and of many (over a twentieth of the data sets)."""
 
-    def of(samples: int, key: jax.Array) -> jax.Array:
-        data = gaussian(config, key, samples)
-        return law.noise_factor(data.x, data.y, config.label_noise_std)
+    def of(samples: int, keys: jax.Array) -> Estimate:
+        def factor(key: jax.Array) -> jax.Array:
+            data = gaussian(config, key, samples)
+            return law.noise_factor(data.x, data.y, config.label_noise_std)
 
-    def factor(key: jax.Array) -> jax.Array:
-        return jnp.stack([of(config.few_samples, key), of(MANY * config.inputs, key)])
+        return over_realisations(each(factor, keys, batch=500))
 
     keys = jax.random.split(_ensembles.named(key, "factors"), config.few_realisations)
-    return over_realisations(each(factor, keys, batch=500))
+    return of(config.few_samples, keys), of(MANY * config.inputs, keys[: max(2, len(keys) // 20)])
 
 
 # --- runs that are not at rest ------------------------------------------------------------------------------
