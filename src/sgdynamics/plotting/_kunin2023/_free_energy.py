@@ -11,7 +11,7 @@ TITLES = {"h4": "process of H.4", "sgd": "SGD in phase space"}
 
 
 def free_energy(data: xr.Dataset) -> Figure:
-    """Above from afar, below from the Gibbs law of the original loss at another temperature; H.4 at the left, SGD at the right."""
+    """Above from afar, below from the Gibbs law of the original loss at another temperature; left H.4, right SGD."""
     figure, axes = panels(2, 2, width=4.0, height=2.7)
     for (key, title), column in zip(TITLES.items(), axes.T, strict=True):
         far, original = column
