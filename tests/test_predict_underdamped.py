@@ -12,6 +12,7 @@ from sgdynamics import noise
 from sgdynamics.dynamics import LinearModes
 from sgdynamics.theory.harmonic import HarmonicUnderdamped
 
+pytestmark = pytest.mark.long
 KEY = jax.random.key(0)
 
 

@@ -11,6 +11,7 @@ from sgdynamics import noise
 from sgdynamics.data import Dataset
 from sgdynamics.dynamics import StepLevyPath
 
+pytestmark = pytest.mark.long
 RNG = np.random.default_rng(3)
 KEY = jax.random.key(1)
 X, Y = RNG.normal(size=(8, 2)), RNG.normal(size=(8, 1))
@@ -48,14 +49,12 @@ def test_quicsort_follows_eulers_path_and_saves_positions_and_velocities():
     assert np.allclose(np.concatenate(solution.evaluate(solution.ts[7])), best[7], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.long
 def test_the_better_the_solver_the_nearer_its_path():
     _, found = paths(diffrax.QUICSORT(), diffrax.ShOULD(), diffrax.ALIGN(), diffrax.Heun(), diffrax.Euler())
     distance = [np.abs(path - found[0]).max() / np.abs(found[0]).max() for path in found[1:]]
     assert distance[0] < 1e-4 < distance[1] < 3e-2 and distance[2] < 0.1 and max(distance) == distance[3]
 
 
-@pytest.mark.long
 def test_a_function_of_what_is_saved_sees_positions_and_velocities():
     half = lambda t, phase, args: jnp.concatenate(phase) / 2
     subs = [diffrax.SubSaveAt(t1=True, fn=half), diffrax.SubSaveAt(ts=jnp.array([0.2, 0.4]))]
@@ -70,7 +69,6 @@ def test_derivatives_of_a_path_forwards():
     derivatives_are_finite_differences(diffrax.QUICSORT(), True, diffrax.ForwardMode())
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "solver", [diffrax.Euler(), diffrax.ALIGN(), diffrax.ShOULD(), diffrax.QUICSORT()], ids=lambda s: type(s).__name__
 )
@@ -111,7 +109,6 @@ def test_levy_areas_have_their_variances_and_the_loops_increments():
         path.evaluate(0.0)
 
 
-@pytest.mark.long
 def test_adaptive_steps_on_a_brownian_tree():
     shape = jax.ShapeDtypeStruct((5,), jnp.float64)
     tree = diffrax.VirtualBrownianTree(0.0, 0.6 + 1e-9, 1e-3, shape, KEY, diffrax.SpaceTimeLevyArea)

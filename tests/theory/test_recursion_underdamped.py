@@ -12,6 +12,7 @@ from sgdynamics.theory.harmonic import HarmonicUnderdamped
 from sgdynamics.theory.recursion import LangevinMoments, UnderdampedMoments
 
 D, SAMPLES, FACTOR, DECAY = 3, 8, 0.4, 0.1
+pytestmark = pytest.mark.long
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(SAMPLES, D)), RNG.normal(size=SAMPLES)
 K = X.T @ X / SAMPLES + DECAY * np.eye(D)
