@@ -72,16 +72,14 @@ def test_the_noise_factor_is_1_for_the_noise_of_assumption_5():
 def result():
     config = case.MultiplicativeNoiseConfig(
         inputs=4, samples=40, few_samples=12, slope_samples=1200, momenta=(0.5, 0.9), replicas=2048, steps=1000,
-        realisations=8, few_realisations=4000, growth_steps=200,
+        realisations=8, few_realisations=10_000, growth_steps=200,
     )  # fmt: skip
     return _multiplicative_noise.run(config, experiments.Silence())
 
 
 @pytest.mark.long
 def test_every_verdict_is_the_expected_one(result):
-    coarse = "Assumption 5/many samples"  # 200 data sets see it to 2.5 %, not to the 2 % that are asked for
-    assert [claim.id for claim in result.claims if not claim.as_expected and claim.id != coarse] == []
-    assert next(claim for claim in result.claims if claim.id == coarse).verdict != "not reproduced"
+    assert [claim.id for claim in result.claims if not claim.as_expected] == []
     assert {claim.id for claim in result.claims if claim.id.endswith("/published")} == {
         "few samples, weaker/Assumption 5/published",
         "Assumption 5/average/published",
