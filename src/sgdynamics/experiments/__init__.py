@@ -8,6 +8,7 @@ imported below, or in the package of its paper.
 from sgdynamics.experiments import beyond as beyond
 from sgdynamics.experiments import corlouer2026 as corlouer2026
 from sgdynamics.experiments import gross2024 as gross2024
+from sgdynamics.experiments import kuehn2025 as kuehn2025
 from sgdynamics.experiments import kunin2023 as kunin2023
 from sgdynamics.experiments._claims import Claim as Claim
 from sgdynamics.experiments._claims import claims_table as claims_table

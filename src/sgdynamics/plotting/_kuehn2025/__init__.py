@@ -1,0 +1,3 @@
+"""The figures of Kühn and Rosenow (2025), one module each."""
+
+FIGURES = {}
