@@ -12,9 +12,14 @@ from sgdynamics.plotting import _beyond, _corlouer2026, _gross2024, _kuehn2025, 
 from sgdynamics.plotting._demo import demo
 from sgdynamics.plotting._style import RC
 
-figures: dict[str, Callable[[xr.Dataset], Figure]] = (
-    {"demo": demo} | _gross2024.FIGURES | _corlouer2026.FIGURES | _kunin2023.FIGURES | _kuehn2025.FIGURES | _beyond.FIGURES
-)
+figures: dict[str, Callable[[xr.Dataset], Figure]] = {
+    "demo": demo,
+    **_gross2024.FIGURES,
+    **_corlouer2026.FIGURES,
+    **_kunin2023.FIGURES,
+    **_kuehn2025.FIGURES,
+    **_beyond.FIGURES,
+}
 """The function that draws each figure, by name, from a result's data."""
 
 
