@@ -1,7 +1,7 @@
 """The three ways to draw minibatches from a data set, each with the law of the weights that it leads to.
 
 Independent batches, with or without replacement, have the exact law of `theory.recursion`. Epoch shuffling has one that
-is cyclic in the position in the epoch, known to first order in the multiplicative noise (`theory.regression`, epochs):
+is cyclic in the position in the epoch, known to first order in the multiplicative noise (`theory.epochs`):
 laws here are averages over positions, as records see them whose spacing has no factor in common with the number of
 batches in an epoch.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from sgdynamics import samplers
 from sgdynamics.experiments._compiled import once
 from sgdynamics.experiments._regression import Regression
-from sgdynamics.theory import regression
+from sgdynamics.theory import epochs, regression
 
 Kind = Literal["with", "without", "epochs"]
 KINDS: tuple[Kind, ...] = ("with", "without", "epochs")
@@ -84,12 +84,12 @@ def _epochs(batch_size: int) -> Callable[..., Any]:
 
 def _cyclic_moments(batch_size: int, x, y, η):
     settings = {"learning_rate": η, "batch_size": batch_size}
-    correction, of_gradients = regression.epoch_corrections(x, y, **settings)
-    frozen = regression.epoch_covariances(x, y, **settings)
+    correction, of_gradients = epochs.regression_corrections(x, y, **settings)
+    frozen = epochs.regression_covariances(x, y, **settings)
     covariances = frozen + correction
-    gradients = regression.epoch_gradient_covariances(x, y, **settings) + of_gradients
-    missing = regression.epoch_multiplicative_scale(x, jnp.mean(covariances, axis=0), **settings)
-    return regression.epoch_means(x, y, **settings), covariances, gradients, frozen, missing
+    gradients = epochs.regression_gradient_covariances(x, y, **settings) + of_gradients
+    missing = epochs.regression_multiplicative_scale(x, jnp.mean(covariances, axis=0), **settings)
+    return epochs.regression_means(x, y, **settings), covariances, gradients, frozen, missing
 
 
 def _cyclic(means, covariances, gradients, frozen, neglected) -> Law:

@@ -7,9 +7,9 @@ independent batches, although the noise of a single step is the same, and moves 
 
     −(η/2) H⁻¹ E[(H_B − H) g_B]      (ηhM ≪ 1; g_B the batch gradient at w*),
 
-`theory.regression.epoch_means`. The multiplicative noise changes the covariance in its first order already
-(`epoch_corrections`); its second, which does not cancel over an epoch, is covered by a stated tolerance
-(`epoch_multiplicative_scale`). In the paper's Table I none of this is supposed to matter.
+`theory.epochs.regression_means`. The multiplicative noise changes the covariance in its first order already
+(`regression_corrections`); its second, which does not cancel over an epoch, is covered by a stated tolerance
+(`regression_multiplicative_scale`). In the paper's Table I none of this is supposed to matter.
 """
 
 from collections.abc import Mapping

@@ -16,11 +16,6 @@ from sgdynamics.theory.regression._average_noise import (
     mean_square_residual_weight as mean_square_residual_weight,
 )
 from sgdynamics.theory.regression._continuum import continuum_corrections as continuum_corrections
-from sgdynamics.theory.regression._epochs import epoch_corrections as epoch_corrections
-from sgdynamics.theory.regression._epochs import epoch_covariances as epoch_covariances
-from sgdynamics.theory.regression._epochs import epoch_gradient_covariances as epoch_gradient_covariances
-from sgdynamics.theory.regression._epochs import epoch_means as epoch_means
-from sgdynamics.theory.regression._epochs import epoch_multiplicative_scale as epoch_multiplicative_scale
 from sgdynamics.theory.regression._kurtosis import excess_kurtosis as excess_kurtosis
 from sgdynamics.theory.regression._least_squares import excess_loss as excess_loss
 from sgdynamics.theory.regression._least_squares import final_loss as final_loss

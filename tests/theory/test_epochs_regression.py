@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sgdynamics as sgd
-from sgdynamics.theory import recursion, regression
+from sgdynamics.theory import epochs, recursion, regression
 
 
 def small(samples, seed=1):
@@ -58,9 +58,9 @@ def test_frozen_noise_is_exact_at_every_position(samples, batch_size):
     x, y = small(samples)
     _, expected, gradients = over_all_orders(x, y, 0.7, batch_size, strength=0.0)
     settings = {"learning_rate": 0.7, "batch_size": batch_size}
-    np.testing.assert_allclose(regression.epoch_covariances(x, y, **settings), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(epochs.regression_covariances(x, y, **settings), expected, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(
-        regression.epoch_gradient_covariances(x, y, **settings), gradients, rtol=1e-9, atol=1e-12
+        epochs.regression_gradient_covariances(x, y, **settings), gradients, rtol=1e-9, atol=1e-12
     )
 
 
@@ -70,8 +70,8 @@ def test_the_first_order_is_the_derivative_with_respect_to_the_multiplicative_no
     settings = {"learning_rate": 0.7, "batch_size": batch_size}
     more, less = (over_all_orders(x, y, 0.7, batch_size, strength=ε) for ε in (1e-4, -1e-4))
     mean, covariance, gradient = ((a - b) / 2e-4 for a, b in zip(more, less, strict=True))
-    np.testing.assert_allclose(regression.epoch_means(x, y, **settings), mean, rtol=1e-5, atol=1e-9)
-    of_weights, of_gradients = regression.epoch_corrections(x, y, **settings)
+    np.testing.assert_allclose(epochs.regression_means(x, y, **settings), mean, rtol=1e-5, atol=1e-9)
+    of_weights, of_gradients = epochs.regression_corrections(x, y, **settings)
     np.testing.assert_allclose(of_weights, covariance, rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(of_gradients, gradient, rtol=1e-5, atol=1e-8)
     assert np.abs(mean).max() > 1e-4
@@ -83,10 +83,10 @@ def test_what_is_neglected_is_positive_and_below_its_scale(learning_rate):
     x, y = small(6)
     settings = {"learning_rate": learning_rate, "batch_size": 1}
     _, covariances, _ = over_all_orders(x, y, learning_rate, 1)
-    known = regression.epoch_covariances(x, y, **settings) + regression.epoch_corrections(x, y, **settings)[0]
+    known = epochs.regression_covariances(x, y, **settings) + epochs.regression_corrections(x, y, **settings)[0]
     known = np.asarray(known).mean(axis=0)
     missing = np.trace(covariances.mean(axis=0) - known)
-    scale = np.trace(regression.epoch_multiplicative_scale(x, known, **settings))
+    scale = np.trace(epochs.regression_multiplicative_scale(x, known, **settings))
     assert 0.1 * scale < missing < scale < 0.2 * np.trace(known)
 
 
@@ -99,28 +99,28 @@ def test_the_average_over_positions_is_that_of_the_averaged_noise():
     law = recursion.LinearRecursion(
         jnp.eye(5) - η * regression.hessian(data.x), η**2 * C, η**2 * lags[:, None, None] * C[None]
     )
-    covariances = regression.epoch_covariances(data.x, data.y, learning_rate=η, batch_size=S)
+    covariances = epochs.regression_covariances(data.x, data.y, learning_rate=η, batch_size=S)
     expected = law.stationary_covariance()
     np.testing.assert_allclose(covariances.mean(axis=0), expected, rtol=1e-9, atol=1e-14)
     lagged = law.autocovariance(1)
-    gradients = regression.epoch_gradient_covariances(data.x, data.y, learning_rate=η, batch_size=S)
+    gradients = epochs.regression_gradient_covariances(data.x, data.y, learning_rate=η, batch_size=S)
     expected = (2 * expected - lagged - lagged.T) / η**2
     np.testing.assert_allclose(gradients.mean(axis=0), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_one_batch_an_epoch_does_not_fluctuate():
     x, y = small(6)
-    np.testing.assert_allclose(regression.epoch_covariances(x, y, learning_rate=0.5, batch_size=6), 0, atol=1e-15)
+    np.testing.assert_allclose(epochs.regression_covariances(x, y, learning_rate=0.5, batch_size=6), 0, atol=1e-15)
 
 
 @pytest.mark.parametrize(("field", "value"), [("batch_size", 7), ("batch_size", 0), ("learning_rate", 0.0)])
 def test_bad_values_are_refused_by_name(field, value):
     x, y = small(6)
     with pytest.raises(ValueError, match=field):
-        regression.epoch_covariances(x, y, **{"learning_rate": 0.1, "batch_size": 2, field: value})
+        epochs.regression_covariances(x, y, **{"learning_rate": 0.1, "batch_size": 2, field: value})
 
 
 def test_corrections_need_batches_that_divide_the_samples():
     x, y = small(5)
     with pytest.raises(ValueError, match="batch_size"):
-        regression.epoch_corrections(x, y, learning_rate=0.1, batch_size=2)
+        epochs.regression_corrections(x, y, learning_rate=0.1, batch_size=2)
