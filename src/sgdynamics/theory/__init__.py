@@ -7,6 +7,7 @@ scalars, and is differentiable in both modes.
 
 from sgdynamics.theory import bayesian as bayesian
 from sgdynamics.theory import deep_linear as deep_linear
+from sgdynamics.theory import epochs as epochs
 from sgdynamics.theory import fokker_planck as fokker_planck
 from sgdynamics.theory import harmonic as harmonic
 from sgdynamics.theory import momentum as momentum

@@ -18,7 +18,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from sgdynamics import _checks, _linalg
 from sgdynamics._types import Matrix, RealScalar
-from sgdynamics.theory.momentum._arguments import (
+from sgdynamics.theory._arguments import (
     Hyperparameters,
     attracting,
     hessian_and_noise,

@@ -28,8 +28,8 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from sgdynamics import _checks
 from sgdynamics._types import Matrix, RealScalar, Scalar, Vector
-from sgdynamics.theory.momentum._arguments import attracting, hessian_and_noise, hyperparameters, single, stable
-from sgdynamics.theory.momentum._arguments import form as known_form
+from sgdynamics.theory._arguments import attracting, hessian_and_noise, hyperparameters, single, stable
+from sgdynamics.theory._arguments import form as known_form
 from sgdynamics.theory.momentum._phase_space import inverse_temperature, phase_space, recursion
 from sgdynamics.theory.ou import OrnsteinUhlenbeck
 

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from sgdynamics import _checks
-from sgdynamics.theory.momentum import _arguments, _composition
+from sgdynamics.theory import _arguments
+from sgdynamics.theory.momentum import _composition
 
 Reals = Real[ArrayLike, "..."]
 Floats = Float[Array, "..."]

@@ -23,7 +23,8 @@ from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from sgdynamics import _checks
 from sgdynamics._types import RealScalar
-from sgdynamics.theory.momentum import _arguments, _composition, _pairs, _response
+from sgdynamics.theory import _arguments
+from sgdynamics.theory.momentum import _composition, _pairs, _response
 
 FORMS = ("exact", "sde", "published", "published_repaired")
 Floats = Float[Array, "..."]

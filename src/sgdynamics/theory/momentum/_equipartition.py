@@ -22,7 +22,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from sgdynamics import _checks
 from sgdynamics._types import RealScalar, Scalar, Vector
-from sgdynamics.theory.momentum._arguments import (
+from sgdynamics.theory._arguments import (
     broadcast,
     hyperparameters,
     not_repelling,
@@ -31,8 +31,8 @@ from sgdynamics.theory.momentum._arguments import (
     stable,
     variance,
 )
-from sgdynamics.theory.momentum._arguments import curvature as checked_curvature
-from sgdynamics.theory.momentum._arguments import form as known_form
+from sgdynamics.theory._arguments import curvature as checked_curvature
+from sgdynamics.theory._arguments import form as known_form
 
 RANK = 1e-12  # of the largest curvature: smaller ones are flat
 EQUIPARTITION_FORMS = ("exact", "sde")

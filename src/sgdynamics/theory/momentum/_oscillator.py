@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from sgdynamics import _checks
-from sgdynamics.theory.momentum import _arguments
+from sgdynamics.theory import _arguments
 from sgdynamics.theory.momentum._response import Oscillator, accumulated, matrix, oscillator, response, root
 
 Reals = Real[ArrayLike, "..."]

@@ -17,7 +17,7 @@ from jaxtyping import ArrayLike, Real
 
 from sgdynamics import _checks
 from sgdynamics._types import RealScalar, Scalar
-from sgdynamics.theory.momentum._arguments import hessian_and_noise, hyperparameters, restoring, single
+from sgdynamics.theory._arguments import hessian_and_noise, hyperparameters, restoring, single
 from sgdynamics.theory.ou import OrnsteinUhlenbeck
 from sgdynamics.theory.recursion import LinearRecursion
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Float, Real
 
 from sgdynamics import _checks, _linalg
 from sgdynamics._types import Matrix
-from sgdynamics.theory.momentum._arguments import form as known_form
+from sgdynamics.theory._arguments import form as known_form
 
 RECIPE_FORMS = ("exact", "published")
 

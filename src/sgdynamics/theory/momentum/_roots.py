@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
-from sgdynamics.theory.momentum import _arguments
+from sgdynamics.theory import _arguments
 from sgdynamics.theory.momentum._discrete_oscillator import step_of
 from sgdynamics.theory.momentum._response import root
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, Real
 
 from sgdynamics._types import RealScalar, Scalar
-from sgdynamics.theory.momentum import _arguments
+from sgdynamics.theory import _arguments
 
 
 def speed(

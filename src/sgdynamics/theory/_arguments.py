@@ -1,4 +1,4 @@
-"""Arguments that several functions of this package share: hyperparameters, curvatures, matrices, forms."""
+"""Arguments that the papers' packages share: hyperparameters, curvatures, matrices, forms."""
 
 from typing import NamedTuple
 

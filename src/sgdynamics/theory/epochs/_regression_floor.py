@@ -1,0 +1,161 @@
+"""Epoch shuffling of linear regression: the second order of the multiplicative noise, and the floor of flat directions.
+
+Noise at the minimum cancels over an epoch, so that a flat direction hardly fluctuates. The noise that comes of the
+fluctuations does not, as they are different at every position: δ¹ of z¹_{l+1} = A z¹_l − ηF dH_l δ_l, δ the frozen
+process. With b and dH as independent Gaussian fields (pairs only: exact for P → ∞, labels' noise independent of x), with
+B_{nl} = E δ_n z_lᵀ, n ≤ l, and the symbols of `_regression_model`,
+
+    B_{nn} = M_n (the weights' rows),     B_{n,l+1} = B_{nl} Aᵀ − η²ϱ G_n C Fᵀ,
+    Z_l = E z¹_l (dH_l δ_l)ᵀ = ηϱc Σ_{n<l} A^{l−1−n} F K(B_{nl}),
+    D_{l+1} = A D_l Aᵀ + η²c F K(M_l) Fᵀ − η (A Z_l Fᵀ + F Z_lᵀ Aᵀ),     D_M = D_0,       D = E δ¹ δ¹ᵀ, the floor.
+
+Of the same order in dH is E δ² δᵀ, z²_{l+1} = A z²_l − ηF dH_l δ¹_l: batches to come also know of the Hessians of those
+that are gone, which changes the mean curvature along the way. X_l = E z²_l b_jᵀ with a batch j ≥ l,
+
+    S_l = E dH_l δ¹_l z_lᵀ = ηϱc Σ_{n<l} K(R_{l−1−n}) B_{nl},     s_l = E dH_l δ¹_l b_jᵀ = −η²ϱ²c Σ_{n<l} K(R_{l−1−n}) G_n C,
+    X_{l+1} = A X_l − ηF s_l,
+    Q_{l+1} = A Q_l Aᵀ − ηF S_l Aᵀ + ηA X_l Fᵀ − η²F s_l Fᵀ,     Q_M = Q_0,     Q = E z² zᵀ;     M_l gains D_l + Q_l + Q_lᵀ.
+
+It is relative to M of order (η/S) tr H, in every direction.
+
+**Limit** ηhM → 0 without momentum, for S a divisor of P: the frozen process is a bridge, E δ_n δ_lᵀ =
+η² C n (M−l)/(M−1), n ≤ l, and D the same at every position,
+
+    H D + D H = η³ c K(C) M (M+1)/(12 (M−1)).
+
+For Gaussian inputs and M ≫ 1, with C = cσ²H and K(C) = H C H + H tr(H C), that is (ηc/4)(Σ h² + h²)/h times the frozen
+variance of a mode, η²M cσ²h/6. The mean tends to m = −(η/2) H⁻¹ E[dH_B g_B]; any S gives the factor ϱ(M−1). Momentum
+turns η into η/(1−β) where its memory is short against an epoch, M (1−β) ≫ 1.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Real
+
+from sgdynamics import _checks, _linalg
+from sgdynamics._types import RealScalar
+from sgdynamics.theory.epochs._regression import frozen
+from sgdynamics.theory.epochs._regression_model import Epoch, cyclic, epoch, transposed
+
+
+def regression_floor(
+    x: Real[ArrayLike, "samples inputs"],
+    y: Real[ArrayLike, " samples"],
+    *,
+    learning_rate: RealScalar,
+    batch_size: int,
+    momentum: RealScalar = 0.0,
+) -> Float[Array, "positions inputs inputs"]:
+    """D_l, covariance of w that the multiplicative noise of the frozen fluctuations makes, [positions, inputs, inputs].
+
+    What is left of flat directions' variance. For many samples P, any batch size; work of order M² P. **Raises**
+    as `regression_covariances` does.
+    """
+    return _orders(epoch(x, y, learning_rate, batch_size, momentum))[0]
+
+
+def regression_second_order(
+    x: Real[ArrayLike, "samples inputs"],
+    y: Real[ArrayLike, " samples"],
+    *,
+    learning_rate: RealScalar,
+    batch_size: int,
+    momentum: RealScalar = 0.0,
+) -> Float[Array, "positions inputs inputs"]:
+    """All that second order in the multiplicative noise adds to the covariance of w, `regression_floor` included,
+    [positions, inputs, inputs].
+
+    For many samples P, any batch size; work of order M² P. **Raises** as `regression_covariances` does.
+    """
+    D, Q = _orders(epoch(x, y, learning_rate, batch_size, momentum))
+    return D + Q + transposed(Q)
+
+
+def _orders(e: Epoch) -> tuple[Float[Array, "positions inputs inputs"], Float[Array, "positions inputs inputs"]]:
+    """D_l and Q_l, the weights' parts."""
+    A, F, η, N = e.transition, e.kick, e.rate, e.x.shape[1]
+    (Z, S, s, X), M = _sources(e), frozen(e)
+    cross = A @ Z @ F.T
+    D = cyclic(A, η**2 * e.factor * F @ e.scatter(M[:, :N, :N]) @ F.T - η * (cross + transposed(cross)))
+    Q = cyclic(A, -η * F @ S @ A.T + η * A @ X @ F.T - η**2 * F @ s @ F.T)
+    return D[:, :N, :N], Q[:, :N, :N]
+
+
+def _sources(e: Epoch) -> tuple[Array, Array, Array, Array]:
+    """Z_l, S_l, s_l and X_l at all positions."""
+    A, F, η, N, positions = e.transition, e.kick, e.rate, e.x.shape[1], jnp.arange(e.batches)
+    scale, M, of_responses = η * e.anticorrelation * e.factor, e.weights(frozen(e)), e.scatter(e.weights(e.responses))
+    with_noise = -η * e.anticorrelation * e.weights(e.sums) @ e.noise  # E δ_n b_jᵀ, j ≥ n
+
+    def at(carry, l):
+        B, X = carry
+        gone = (positions < l)[:, None, None]
+        since = jnp.maximum(l - 1 - positions, 0)
+        Z = scale * jnp.sum(jnp.where(gone, e.responses[since] @ e.scatter(B[..., :N]), 0), axis=0)
+        change = jnp.where(gone, of_responses[since], 0)
+        S, s = scale * jnp.sum(change @ B, axis=0), scale * jnp.sum(change @ with_noise, axis=0)
+        later = jnp.where((positions <= l)[:, None, None], B @ A.T + η * with_noise @ F.T, B)
+        return (later, A @ X - η * F @ s), (Z, S, s, X)
+
+    return jax.lax.scan(at, (M, jnp.zeros_like(F)), positions)[1]
+
+
+def regression_flat_floor(
+    x: Real[ArrayLike, "samples inputs"],
+    y: Real[ArrayLike, " samples"],
+    *,
+    learning_rate: RealScalar,
+    batch_size: int,
+    momentum: RealScalar = 0.0,
+) -> Float[Array, "inputs inputs"]:
+    """The limit of `regression_floor` for ηhM → 0, [inputs, inputs]; with momentum for M (1−β) ≫ 1 as well.
+
+    For batch sizes that divide the number of samples. **Raises** as `regression_covariances` does, and where H has an
+    eigenvalue 0 with noise.
+    """
+    e = epoch(x, y, learning_rate, batch_size, momentum)
+    P, S, M, η = len(e.x), e.batch_size, e.batches, e.rate / (1 - jnp.asarray(momentum, jnp.float64))
+    _checks.require("batch_size", S, P % S == 0, allowed=f"a divisor of the {P} samples")
+    source = e.scatter(e.noise)
+    return η**3 * e.factor * M * (M + 1) / (12 * max(M - 1, 1)) * _linalg.symmetric_lyapunov(
+        e.hessian, (source + source.T) / 2
+    )  # fmt: skip
+
+
+def flat_floor(
+    curvatures: Real[ArrayLike, " modes"],
+    *,
+    learning_rate: RealScalar,
+    batch_size: int,
+    momentum: RealScalar = 0.0,
+) -> Float[Array, " modes"]:
+    """Floor of each mode in units of its frozen variance, (η/4S)(Σ h² + h²)/h with η/(1−β) for η, [modes].
+
+    `curvatures`: all of the Hessian's eigenvalues. For Gaussian inputs, label noise, S ≪ P and ηhM ≪ 1. Where it is
+    above 1, C ∝ H has ceased to make the variance of flat directions ∝ h. **Raises** `ValueError` for curvatures ≤ 0,
+    and other values out of range.
+    """
+    h = _checks.positive("curvatures", _checks.float64("curvatures", curvatures))
+    η = _checks.positive("learning_rate", _checks.float64("learning_rate", learning_rate))
+    β = _checks.momentum("momentum", _checks.float64("momentum", momentum))
+    return η / (4 * _checks.count("batch_size", batch_size) * (1 - β)) * (jnp.sum(h**2) + h**2) / h
+
+
+def regression_flat_mean(
+    x: Real[ArrayLike, "samples inputs"],
+    y: Real[ArrayLike, " samples"],
+    *,
+    learning_rate: RealScalar,
+    batch_size: int,
+    momentum: RealScalar = 0.0,
+) -> Float[Array, " inputs"]:
+    """The limit of `regression_means` for ηhM → 0, −(η/2) H⁻¹ E[dH_B g_B] where S divides P, [inputs].
+
+    With momentum β for any M: ηϱ/M Σ_l Σ_{n<l} (1 − βⁿ⁺¹)/(1−β) in place of η/2. **Raises** as `regression_covariances`
+    does.
+    """
+    e = epoch(x, y, learning_rate, batch_size, momentum)
+    β, ages = jnp.asarray(momentum, jnp.float64), jnp.arange(1.0, e.batches)
+    responses = (1 - β**ages) / (1 - β) * (e.batches - ages)
+    scale = e.rate * e.anticorrelation * e.factor / (e.batches * len(e.x)) * jnp.sum(responses)
+    return jnp.linalg.solve(e.hessian, scale * (e.residuals * jnp.sum(e.x**2, axis=1)) @ e.x)
