@@ -1,1 +1,3 @@
 """Kühn and Rosenow, Anti-correlated noise in epoch-based SGD and its implications (slides, Prague, 2025)."""
+
+from sgdynamics.experiments.kuehn2025._fig12_13 import FIG12_13 as FIG12_13

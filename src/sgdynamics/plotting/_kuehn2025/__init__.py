@@ -5,4 +5,8 @@ from collections.abc import Callable
 import xarray as xr
 from matplotlib.figure import Figure
 
-FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {}
+from sgdynamics.plotting._kuehn2025._fig12_13 import fig12_13
+
+FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {
+    "kuehn2025/fig12_13": fig12_13,
+}
