@@ -16,59 +16,49 @@ def small(samples, seed=1):
     return np.asarray(data.x), np.asarray(data.y)
 
 
-def over_all_orders(x, y, η, S, *, strength=1.0):
+def over_all_orders(x, y, η, S, *, strength=1.0, momentum=0.0):
     """Exact means and covariances of w − w* at each position, by averaging over all P! orders; with `strength` times
     the multiplicative noise, 0 for frozen noise. The covariances of the gradients as well."""
     P, N = x.shape
     r, H, one = y - x @ np.linalg.lstsq(x, y, rcond=None)[0], x.T @ x / P, np.eye(N)
-    maps = []  # of each order, at each position: δ_l = A δ_0 + b
+    paths = []  # of each order, at each position: maps from (1, δ_0, u_0) to (1, δ, u), and to the gradient
     for order in itertools.permutations(range(P)):
-        A, b, path = one, np.zeros(N), []
+        A, path = np.eye(2 * N + 1), []
         for batch in np.reshape(order[: P // S * S], (-1, S)):
-            path.append((A, b))
-            T = one - η * (H + strength * (x[batch].T @ x[batch] / S - H))
-            A, b = T @ A, T @ b + η * x[batch].T @ r[batch] / S
-        maps.append([*path, (A, b)])
-    A, b = (np.array([[position[i] for position in path] for path in maps]) for i in (0, 1))
-
-    def moments(position, mean, second, *, gradient=False):
-        a, e = A[:, position], b[:, position]
-        if gradient:
-            a, e = (A[:, position + 1] - a) / η, (b[:, position + 1] - e) / η
-        cross = np.einsum("pij,j,pk->ik", a, mean, e) / len(a)
-        return a.mean(0) @ mean + e.mean(0), (
-            np.einsum("pij,jk,plk->il", a, second, a) / len(a) + cross + cross.T + e.T @ e / len(e)
-        )
-
-    mean = np.linalg.solve(one - A[:, -1].mean(0), b[:, -1].mean(0))
-    zero = np.zeros((N, N))
-    linear = np.stack([(moments(-1, 0 * mean, e)[1] - moments(-1, 0 * mean, zero)[1]).ravel()
-                       for e in np.eye(N * N).reshape(-1, N, N)], axis=1)  # fmt: skip
-    second = np.linalg.solve(np.eye(N * N) - linear, moments(-1, mean, zero)[1].ravel()).reshape(N, N)
-
-    def covariances(gradient):
-        means, seconds = zip(*(moments(l, mean, second, gradient=gradient) for l in range(P // S)), strict=True)
-        return np.array(means), np.array([s - np.outer(m, m) for m, s in zip(means, seconds, strict=True)])
-
-    return *covariances(False), covariances(True)[1]
+            h, b = H + strength * (x[batch].T @ x[batch] / S - H), x[batch].T @ r[batch] / S
+            g = np.hstack([-b[:, None], h, 0 * one])
+            path.append((A, g @ A))
+            velocity = np.hstack([np.zeros((N, N + 1)), momentum * one]) - η * g
+            weights = np.hstack([np.zeros((N, 1)), one, 0 * one]) + velocity
+            A = np.vstack([np.eye(2 * N + 1)[:1], weights, velocity]) @ A
+        paths.append([*path, (A, A)])
+    A, g = (np.array([[position[i] for position in path[:-1]] for path in paths]) for i in (0, 1))
+    last, d = np.array([path[-1][0] for path in paths]), 2 * N + 1
+    whole = np.einsum("pij,pkl->ikjl", last, last).reshape(d * d, d * d) / len(last)
+    rest = np.linalg.solve(np.eye(d * d - 1) - whole[1:, 1:], whole[1:, 0])
+    first = np.concatenate([[1], rest]).reshape(d, d)
+    of = lambda maps: np.einsum("plij,jk,plmk->lim", maps, first, maps) / len(maps)
+    means, of_g = of(A)[:, 0, 1 : N + 1], np.einsum("plij,j->li", g, first[0]) / len(g)
+    outer = lambda m: m[:, :, None] * m[:, None, :]
+    return means, of(A)[:, 1 : N + 1, 1 : N + 1] - outer(means), of(g) - outer(of_g)
 
 
-@pytest.mark.parametrize(("samples", "batch_size"), [(5, 1), (5, 2)])
-def test_frozen_noise_is_exact_at_every_position(samples, batch_size):
+@pytest.mark.parametrize(("samples", "batch_size", "momentum"), [(5, 1, 0.9), (5, 2, 0.0)])
+def test_frozen_noise_is_exact_at_every_position(samples, batch_size, momentum):
     x, y = small(samples)
-    _, expected, gradients = over_all_orders(x, y, 0.7, batch_size, strength=0.0)
-    settings = {"learning_rate": 0.7, "batch_size": batch_size}
+    _, expected, gradients = over_all_orders(x, y, 0.7, batch_size, strength=0.0, momentum=momentum)
+    settings = {"learning_rate": 0.7, "batch_size": batch_size, "momentum": momentum}
     np.testing.assert_allclose(epochs.regression_covariances(x, y, **settings), expected, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(
         epochs.regression_gradient_covariances(x, y, **settings), gradients, rtol=1e-9, atol=1e-12
     )
 
 
-@pytest.mark.parametrize(("samples", "batch_size"), [(5, 1), (6, 2), (6, 3)])
-def test_the_first_order_is_the_derivative_with_respect_to_the_multiplicative_noise(samples, batch_size):
+@pytest.mark.parametrize(("samples", "batch_size", "momentum"), [(5, 1, 0.5), (6, 2, 0.0), (6, 3, 0.9)])
+def test_the_first_order_is_the_derivative_with_respect_to_the_multiplicative_noise(samples, batch_size, momentum):
     x, y = small(samples)
-    settings = {"learning_rate": 0.7, "batch_size": batch_size}
-    more, less = (over_all_orders(x, y, 0.7, batch_size, strength=ε) for ε in (1e-4, -1e-4))
+    settings = {"learning_rate": 0.7, "batch_size": batch_size, "momentum": momentum}
+    more, less = (over_all_orders(x, y, 0.7, batch_size, strength=ε, momentum=momentum) for ε in (1e-4, -1e-4))
     mean, covariance, gradient = ((a - b) / 2e-4 for a, b in zip(more, less, strict=True))
     np.testing.assert_allclose(epochs.regression_means(x, y, **settings), mean, rtol=1e-5, atol=1e-9)
     of_weights, of_gradients = epochs.regression_corrections(x, y, **settings)

@@ -1,31 +1,30 @@
 """Epoch shuffling of linear regression: the second order of the multiplicative noise, and the floor of flat directions.
 
 Noise at the minimum cancels over an epoch, so that a flat direction hardly fluctuates. The noise that comes of the
-fluctuations does not, as they are different at every position: δ¹ of z¹_{l+1} = A z¹_l − ηF dH_l δ_l, δ the frozen
-process. With b and dH as independent Gaussian fields (pairs only: exact for P → ∞, labels' noise independent of x), with
-B_{nl} = E δ_n z_lᵀ, n ≤ l, and the symbols of `_regression_model`,
+fluctuations does not, as they differ from position to position: δ¹ of z¹_{l+1} = A z¹_l − ηF dH_l δ_l, δ the frozen
+process. With b and dH as independent Gaussian fields (moments by pairs: exact for P → ∞ and label noise independent of
+x; measured errors about 3/P), the symbols of `_regression_model` and B_{nl} = E δ_n z_lᵀ, n ≤ l,
 
     B_{nn} = M_n (the weights' rows),     B_{n,l+1} = B_{nl} Aᵀ − η²ϱ G_n C Fᵀ,
     Z_l = E z¹_l (dH_l δ_l)ᵀ = ηϱc Σ_{n<l} A^{l−1−n} F K(B_{nl}),
-    D_{l+1} = A D_l Aᵀ + η²c F K(M_l) Fᵀ − η (A Z_l Fᵀ + F Z_lᵀ Aᵀ),     D_M = D_0,       D = E δ¹ δ¹ᵀ, the floor.
+    D_{l+1} = A D_l Aᵀ + η²c F K(M_l) Fᵀ − η (A Z_l Fᵀ + F Z_lᵀ Aᵀ),     D_M = D_0,       D = E z¹ z¹ᵀ, the floor.
 
-Of the same order in dH is E δ² δᵀ, z²_{l+1} = A z²_l − ηF dH_l δ¹_l: batches to come also know of the Hessians of those
-that are gone, which changes the mean curvature along the way. X_l = E z²_l b_jᵀ with a batch j ≥ l,
+As many dH are in E z² zᵀ, z²_{l+1} = A z²_l − ηF dH_l δ¹_l. With X_l = E z²_l b_jᵀ of a batch j ≥ l,
 
-    S_l = E dH_l δ¹_l z_lᵀ = ηϱc Σ_{n<l} K(R_{l−1−n}) B_{nl},     s_l = E dH_l δ¹_l b_jᵀ = −η²ϱ²c Σ_{n<l} K(R_{l−1−n}) G_n C,
-    X_{l+1} = A X_l − ηF s_l,
-    Q_{l+1} = A Q_l Aᵀ − ηF S_l Aᵀ + ηA X_l Fᵀ − η²F s_l Fᵀ,     Q_M = Q_0,     Q = E z² zᵀ;     M_l gains D_l + Q_l + Q_lᵀ.
+    S_l = E dH_l δ¹_l z_lᵀ = ηϱc Σ_{n<l} K(R_{l−1−n}) B_{nl},
+    s_l = E dH_l δ¹_l b_jᵀ = −η²ϱ²c Σ_{n<l} K(R_{l−1−n}) G_n C,     X_{l+1} = A X_l − ηF s_l,     X_0 = 0,
+    Q_{l+1} = A Q_l Aᵀ − ηF S_l Aᵀ + ηA X_l Fᵀ − η²F s_l Fᵀ,     Q_M = Q_0,     Q = E z² zᵀ,
 
-It is relative to M of order (η/S) tr H, in every direction.
+and M_l gains D_l + Q_l + Q_lᵀ. Q is small: as dH sums to nothing over an epoch, it leaves the mean curvature alone.
 
 **Limit** ηhM → 0 without momentum, for S a divisor of P: the frozen process is a bridge, E δ_n δ_lᵀ =
 η² C n (M−l)/(M−1), n ≤ l, and D the same at every position,
 
     H D + D H = η³ c K(C) M (M+1)/(12 (M−1)).
 
-For Gaussian inputs and M ≫ 1, with C = cσ²H and K(C) = H C H + H tr(H C), that is (ηc/4)(Σ h² + h²)/h times the frozen
-variance of a mode, η²M cσ²h/6. The mean tends to m = −(η/2) H⁻¹ E[dH_B g_B]; any S gives the factor ϱ(M−1). Momentum
-turns η into η/(1−β) where its memory is short against an epoch, M (1−β) ≫ 1.
+For Gaussian inputs, label noise, M ≫ 1 and S ≪ P, C = cσ²H and K(C) = H C H + H tr(H C), that is (η/4S)(Σ h² + h²)/h
+times the frozen variance of a mode, η²M cσ²h/6. The mean tends to −(η/2) H⁻¹ E[dH_B g_B], g_B the batch gradient at w*.
+Momentum turns η into η/(1−β) where its memory is short against an epoch, M (1−β) ≫ 1.
 """
 
 import jax

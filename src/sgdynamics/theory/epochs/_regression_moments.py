@@ -45,8 +45,8 @@ def regression_moments(
 
     u is the last step, w_k − w_{k−1}; w* is the minimum, with weight decay λ that of L(w) + λ|w|²/2. For small data
     sets: work and memory grow as 2 to the power of the samples. **Raises** `ValueError` where that is too much (2·10⁶
-    pairs of a set and its last batch: 17 samples one by one), for batches larger than the data, shapes that do not match, values
-    out of range, and where there is no stationary law.
+    pairs of a set and its last batch: 17 samples one by one), for batches larger than the data, shapes that do not
+    match, values out of range, and where there is no stationary law.
     """
     x, y = data(x, y)
     η = _checks.positive("learning_rate", _checks.float64("learning_rate", learning_rate))
