@@ -1,3 +1,4 @@
 """Kühn and Rosenow, Anti-correlated noise in epoch-based SGD and its implications (slides, Prague, 2025)."""
 
 from sgdynamics.experiments.kuehn2025._fig12_13 import FIG12_13 as FIG12_13
+from sgdynamics.experiments.kuehn2025._fig16 import FIG16 as FIG16

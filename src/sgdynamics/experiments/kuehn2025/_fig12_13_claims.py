@@ -169,7 +169,7 @@ def _modes(id: str, case: Sampled) -> Claim:
     measured = over_realisations((C + np.swapaxes(C, 1, 2)) / 2)
     z = np.asarray(measured.z(case.expected[1] * np.eye(C.shape[1])))
     p = _worst(z[np.triu_indices(C.shape[1])], GROUPS - 1)
-    words = "the covariance at lag 1 is a multiple of C: entries in C's units (p-value of the worst, corrected for their number)"
+    words = "covariance at lag 1: every entry, in units where C = 1 (p-value of the worst, corrected for their number)"
     return Claim.bound(id, source("Eq. 2"), words, p, 0.0, LEVEL, side="at least")
 
 
