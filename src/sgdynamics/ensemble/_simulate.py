@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
+from math import gcd
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,7 @@ from jaxtyping import Array, Bool, PyTree
 
 from sgdynamics import _checks
 from sgdynamics._types import PRNGKey
-from sgdynamics.dynamics import AbstractDynamics, State
+from sgdynamics.dynamics import SGD, AbstractDynamics, Descent, State
 from sgdynamics.ensemble import _kernels
 from sgdynamics.ensemble._core import Kernel, Replicas, Sums, advance, evolve, is_statistic, repeat, replicate
 from sgdynamics.ensemble._provenance import provenance
@@ -67,7 +68,9 @@ def simulate(
     - statistics: one of `sgdynamics.statistics`, or a tree (list, dict, …) of them.
     - replicas: how many; replica r draws from `key` folded by r, whatever else runs beside it.
     - burn_in, steps, every: `burn_in` steps that are not recorded, then `steps` steps with a record after
-      every `every`-th. Steps count learning rates, also of a stochastic differential equation.
+      every `every`-th. Steps count learning rates, also of a stochastic differential equation. With
+      `samplers.Epochs`, `every` should share no factor with the batches per epoch, so that records meet every
+      position in the epoch, and equally often if their number is a multiple of the batches per epoch.
     - initial: where replicas start: θ [parameters] or [replicas, parameters], a `State` (of one replica or of
       all), a `Prediction` (a draw from its law for each replica), a callable key -> θ, or None: the dynamics' own.
       A run that goes on from `.state` needs a new key: steps are numbered from 0 again, and with the old key it
@@ -79,13 +82,15 @@ def simulate(
 
     A replica that diverges (non-finite, or too large for its fourth power to be summed: 5·10⁷ in float32) is counted
     out, reported and never averaged in. Memory does not depend on `steps`; a new learning rate or new `steps` compile
-    nothing anew. Raises `ValueError` for bad arguments, before anything runs.
+    nothing anew. Raises `ValueError` for bad arguments, before anything runs. Warns of replicas that diverged, and of
+    records that miss positions in the epoch.
     """
     replicas, steps = _checks.count("replicas", replicas), _checks.count("steps", steps)
     burn_in, every = _checks.count("burn_in", burn_in, least=0), _checks.count("every", every)
     groups = _checks.count("groups", groups)
     if every > steps:
         raise ValueError(f"every = {every}, but it must be at most steps = {steps}, or nothing is recorded.")
+    _records_meet_every_position(dynamics, steps, every)
     dtype = _precision(dtype)
     kernel = _kernels.choose(dynamics, every=every, dtype=dtype) if kernel is None else kernel
     start_key, run_key = jax.random.split(key)
@@ -183,6 +188,23 @@ def _chunked(piece: Callable, carry: Any, total: int, report, weight: int, alive
             return carry
         length = max(1, int(length * min(8.0, CHUNK_SECONDS / max(seconds, 1e-4))))
     return carry
+
+
+def _records_meet_every_position(dynamics: AbstractDynamics, steps: int, every: int) -> None:
+    """Warns where they do not, of descent whose noise has a period. (A differential equation's noise is white; one
+    record alone has one position however it is made.)"""
+    if not isinstance(dynamics, SGD | Descent) or steps < 2 * every:
+        return
+    period = dynamics.sampler.period(dynamics.problem.data)
+    shared = gcd(every, period)
+    if shared > 1:
+        warnings.warn(
+            f"every = {every} shares the factor {shared} with the {period} batches per epoch of {dynamics.sampler}: "
+            f"records fall on {period // shared} of the {period} positions in the epoch only, where the variance of "
+            "the weights may be a hundred times smaller than its average over the epoch, or half as large again. "
+            f"Use every = 1, or one that shares no factor with {period}.",
+            stacklevel=3,
+        )
 
 
 def _precision(dtype: Any) -> np.dtype:

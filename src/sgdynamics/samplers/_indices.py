@@ -4,12 +4,16 @@ uniform            ⌊P u / 2³²⌋ for a 32-bit word u: the high word of u·P.
                    by more than P/2³² relatively (5·10⁻⁷ for 2,000 samples).
 distinct           a uniformly random subset by Floyd's algorithm: for j = P−S … P−1 draw t from 0 … j
                    and keep t, or j where t is already kept. (Bentley and Floyd, CACM 30, 1987)
+order              a uniformly random order by Fisher and Yates' shuffle, inside out: index i = 0 … P−1 goes to
+                   a place t drawn from 0 … i, and what was there goes to place i. No order is likelier than
+                   another by more than P²/2³² relatively (10⁻⁵ for 200 samples).
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt32
 
+from sgdynamics._random import unrolled
 from sgdynamics._types import PRNGKey
 
 
@@ -40,3 +44,20 @@ def distinct(key: PRNGKey, size: int, samples: int) -> Int[Array, " size"]:
         return kept.at[i].set(jnp.where(taken, last[i].astype(jnp.int32), candidate))
 
     return jax.lax.fori_loop(0, size, keep, jnp.full((size,), -1, jnp.int32))
+
+
+def order(key: PRNGKey, samples: int) -> Int[Array, " samples"]:
+    """A uniformly random order of the indices below `samples`.
+
+    One pass, replicas abreast: on CPUs more than ten times as fast as `jax.random.permutation`, which sorts several
+    times. Half as wide integers, where they suffice, go through the caches faster.
+    """
+    words = jax.random.bits(unrolled(key), (samples,), jnp.uint32)  # the loop is the fence that `unrolled` needs
+    places = high_word(words, jnp.arange(1, samples + 1, dtype=jnp.uint32)).astype(jnp.int32)
+    width = jnp.uint16 if samples <= 2**16 else jnp.int32
+
+    def insert(i, order):
+        moved = order[places[i]]
+        return order.at[i].set(moved).at[places[i]].set(i.astype(width))
+
+    return jax.lax.fori_loop(0, samples, insert, jnp.zeros((samples,), width)).astype(jnp.int32)

@@ -46,6 +46,10 @@ class AbstractSampler(eqx.Module):
     def covariance_factor(self, data: Data) -> Scalar:
         """c: the covariance of a minibatch mean, in units of the covariance of one example."""
 
+    def period(self, data: Data) -> int:
+        """After how many steps the law of the noise comes round again: 1 for most. `simulate` warns by it."""
+        return 1
+
     @abstractmethod
     def check(self, data: Data) -> None:
         """Raises `ValueError` where this sampler cannot draw from `data`."""
@@ -98,10 +102,13 @@ class WithoutReplacement(AbstractIndexSampler):
 
 
 class Epochs(AbstractIndexSampler):
-    """Every epoch is one random order of the examples, cut into batches of `batch_size`.
+    """Every epoch is one random order of the examples, cut into M = ⌊P/S⌋ batches of S = `batch_size`.
 
-    Where the batch size does not divide the samples, the last P mod S examples of the order are left out of
-    that epoch. The memory is the order; it is drawn in the first step of each epoch.
+    Every batch has S examples: where S does not divide P, the last P mod S examples of the order are left out of
+    that epoch, whichever they are. Two batches of one epoch are then correlated by −S/(P − S), not −1/(M − 1), and
+    the noise of an epoch does not sum to zero: what remains is the part κ = (P mod S)/(P − S) of white noise
+    (`left_out` of `theory.epochs`). The memory is the order (`_indices.order`: uniform but for P²/2³² relatively);
+    it is drawn in the first step of each epoch, in a `cond` on the step that all replicas share.
     """
 
     batch_size: int = eqx.field(static=True, converter=lambda size: _checks.count("batch_size", size))
@@ -110,13 +117,15 @@ class Epochs(AbstractIndexSampler):
         """M = ⌊P/S⌋."""
         return samples // self.batch_size
 
+    def period(self, data: AbstractFiniteData) -> int:
+        return self.batches_per_epoch(data.samples)
+
     def init(self, data: AbstractFiniteData) -> Int[Array, " samples"]:
         return jnp.arange(data.samples, dtype=jnp.int32)
 
     def indices(self, samples: int, memory: Int[Array, " samples"], step: Step, key: PRNGKey):
         batch = step % self.batches_per_epoch(samples)
-        shuffle = lambda order: jax.random.permutation(key, jnp.arange(samples, dtype=order.dtype))
-        order = jax.lax.cond(batch == 0, shuffle, lambda order: order, memory)
+        order = jax.lax.cond(batch == 0, lambda order: _indices.order(key, samples), lambda order: order, memory)
         return jax.lax.dynamic_slice_in_dim(order, batch * self.batch_size, self.batch_size), order
 
     def covariance_factor(self, data: AbstractFiniteData) -> Scalar:
