@@ -1,6 +1,6 @@
 """Minibatches: which examples, how likely, and what that does to the noise."""
 
-from itertools import combinations, product
+from itertools import combinations, permutations, product
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from scipy import stats
 
 from sgdynamics.data import Dataset, FreshLabels, Teacher
 from sgdynamics.samplers import Epochs, FullBatch, Online, WithoutReplacement, WithReplacement, as_sampler
-from sgdynamics.samplers._indices import distinct, high_word, uniform
+from sgdynamics.samplers._indices import distinct, high_word, order, uniform
 
 KEY = jax.random.key(5)
 FALSE_ALARM = 1e-6
@@ -95,29 +95,141 @@ def test_distinct_indices_of_a_large_set_are_distinct():
 # --- epochs ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("samples, size", [(12, 3), (12, 12), (12, 1)])
-def test_an_epoch_uses_every_example_exactly_once(samples, size):
+def shuffled(samples):
+    """Fisher and Yates' shuffle inside out by Python's integers, from the same words."""
+    words = np.asarray(jax.random.bits(KEY, (samples,), jnp.uint32)).tolist()
+    order = []
+    for i, word in enumerate(words):
+        place = word * (i + 1) >> 32
+        order.append(i)
+        order[i], order[place] = order[place], i
+    return order
+
+
+@pytest.mark.parametrize("samples", [1, 2, 13, 2**16 + 5])
+def test_an_order_is_that_of_the_plain_shuffle(samples):
+    drawn = order(KEY, samples)
+    assert drawn.dtype == jnp.int32 and drawn.tolist() == shuffled(samples)
+
+
+def test_an_order_does_not_depend_on_the_precision():
+    with jax.enable_x64(False):
+        single = order(KEY, 13)
+    assert single.dtype == jnp.int32 and np.array_equal(single, order(KEY, 13))
+
+
+@pytest.mark.parametrize(
+    "samples, size", [(12, 3), (12, 12), (12, 1), (1, 1), (13, 1), (13, 13), (13, 5), (13, 7), (30, 8), (300, 17)]
+)
+def test_an_epoch_uses_no_example_twice_and_leaves_out_the_remainder(samples, size):
     M = samples // size
-    epochs = draws(Epochs(size), numbered(samples), 4 * M).reshape(4, samples)
-    assert np.array_equal(np.sort(epochs, axis=1), np.tile(np.arange(samples), (4, 1)))
+    epochs = drawn_by(Epochs(size), numbered(samples), 8, 3 * M).reshape(24, M * size)
+    assert np.all(np.diff(np.sort(epochs, axis=1), axis=1) > 0)
+    assert epochs.min() >= 0 and epochs.max() < samples
+    if samples % size == 0:
+        assert np.array_equal(np.sort(epochs, axis=1), np.tile(np.arange(samples), (24, 1)))
 
 
-def test_an_incomplete_batch_is_left_out():
-    sampler = Epochs(4)
-    assert sampler.batches_per_epoch(11) == 2
-    epochs = draws(sampler, numbered(11), 2 * 200).reshape(200, 8)
-    assert all(len(set(row)) == 8 for row in epochs.tolist())
-    left_out = np.bincount(epochs.ravel(), minlength=11)
-    # each example is used in 8 of 11 epochs; counts under a fixed total, so the chi-square is conservative
-    assert stats.chisquare(left_out).pvalue > FALSE_ALARM and left_out.max() < 200
+def counts_of_subsets(counts, epochs, used):
+    """p-value of how often each example is among `used` of them: the covariance of counts of uniform subsets of all P
+    is n p(1−p) (I − 1/P) P/(P−1)."""
+    samples, p = len(counts), used / len(counts)
+    square = np.sum((counts - epochs * p) ** 2) / (epochs * p * (1 - p)) * (samples - 1) / samples
+    return stats.chi2.sf(square, samples - 1)
 
 
-def test_orders_differ_between_epochs_and_replicas():
-    orders = drawn_by(Epochs(5), numbered(30), 20, 3 * 6).reshape(60, 30)
-    assert len({tuple(order) for order in orders.tolist()}) == 60
-    # where example 0 comes is uniform over the 30 places
-    place = np.argmax(drawn_by(Epochs(6), numbered(6), 1_500, 2).reshape(3_000, 6) == 0, axis=1)
-    assert stats.chisquare(np.bincount(place, minlength=6)).pvalue > FALSE_ALARM
+def test_every_example_is_as_likely_left_out():
+    epochs = drawn_by(Epochs(4), numbered(11), 1_000, 4).reshape(2_000, 8)
+    assert counts_of_subsets(np.bincount(epochs.ravel(), minlength=11), 2_000, 8) > FALSE_ALARM
+    rotated = (np.arange(8) + np.random.default_rng(0).integers(0, 8, (2_000, 1))) % 11  # which begin at 0 … 7 only
+    assert counts_of_subsets(np.bincount(rotated.ravel(), minlength=11), 2_000, 8) < FALSE_ALARM
+
+
+NUMBER = {order: i for i, order in enumerate(permutations(range(4)))}
+
+
+def numbers(orders):
+    """The orders [..., 4] as numbers below 24."""
+    return np.array([NUMBER[tuple(order)] for order in orders.reshape(-1, 4).tolist()]).reshape(orders.shape[:-1])
+
+
+def uniform_pvalue(cells, size):
+    return stats.chisquare(np.bincount(cells, minlength=size)).pvalue
+
+
+@pytest.fixture(scope="module")
+def four():
+    """The numbers of the orders of four examples [replicas, epochs]."""
+    return numbers(drawn_by(Epochs(1), numbered(4), 24_000, 8).reshape(24_000, 2, 4))
+
+
+def test_all_orders_are_as_likely(four):
+    assert uniform_pvalue(four.ravel(), 24) > FALSE_ALARM
+
+
+def test_the_orders_of_successive_epochs_are_independent(four):
+    assert uniform_pvalue(24 * four[:, 0] + four[:, 1], 576) > FALSE_ALARM
+    composed = np.concatenate([four[:, :1], (four[:, :1] + four[:, 1:] % 20) % 24], axis=1)  # not every step possible
+    assert uniform_pvalue(24 * composed[:, 0] + composed[:, 1], 576) < FALSE_ALARM
+
+
+@pytest.mark.parametrize("distance", [1, 2, 12_000])
+def test_the_orders_of_two_replicas_are_independent(four, distance):
+    first = np.arange(24_000) // distance % 2 == 0  # every replica in one pair
+    pairs = 24 * four[first, 0] + four[np.roll(first, distance), 0]
+    assert len(pairs) == 12_000 and uniform_pvalue(pairs, 576) > FALSE_ALARM
+    assert uniform_pvalue(24 * four[first, 0] + four[first, 0], 576) < FALSE_ALARM
+
+
+def riffle(rng):
+    cut = rng.binomial(4, 0.5)
+    first = np.sort(rng.permutation(4)[:cut])
+    order = np.full(4, -1)
+    order[first], order[order < 0] = np.arange(cut), np.arange(cut, 4)
+    return order
+
+
+def exchanges(place):
+    """A shuffle by exchanges of place i with `place(i)`."""
+
+    def shuffle(rng):
+        order = np.arange(4)
+        for i in range(4):
+            j = place(rng, i)
+            order[[i, j]] = order[[j, i]]
+        return order
+
+    return shuffle
+
+
+NO_SHUFFLE = {
+    "a rotation": lambda rng: np.roll(np.arange(4), rng.integers(4)),
+    "a riffle": riffle,
+    "exchanges with any place": exchanges(lambda rng, i: rng.integers(4)),
+    "exchanges with another place": exchanges(lambda rng, i: rng.integers(max(i, 1))),
+}
+
+
+@pytest.mark.parametrize("shuffle", NO_SHUFFLE)
+def test_what_is_no_uniform_shuffle_would_be_seen(shuffle):
+    rng = np.random.default_rng(0)
+    orders = np.array([NO_SHUFFLE[shuffle](rng) for _ in range(24_000)])
+    assert uniform_pvalue(numbers(orders), 24) < FALSE_ALARM
+
+
+def test_every_example_is_as_likely_in_every_place():
+    """Of more examples than have all their orders counted; the counts [place, example] have (P−1)² free numbers."""
+    orders = drawn_by(Epochs(6), numbered(30), 1_000, 10).reshape(2_000, 30)
+    counts = np.stack([np.bincount(column, minlength=30) for column in orders.T])
+    square = np.sum((counts - 2_000 / 30) ** 2) / (2_000 / 30) * 29 / 30
+    assert FALSE_ALARM < stats.chi2.sf(square, 29**2) < 1 - FALSE_ALARM
+
+
+def test_an_order_does_not_know_what_runs_beside_it():
+    few, many = (drawn_by(Epochs(3), numbered(12), replicas, 8) for replicas in (2, 40))
+    assert np.array_equal(few, many[:2])
+    alone = draws(Epochs(3), numbered(12), 8, jax.random.fold_in(KEY, 1))
+    assert np.array_equal(alone, few[1])
 
 
 def test_an_epochs_order_depends_on_nothing_before_it():

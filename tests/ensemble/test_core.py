@@ -114,10 +114,10 @@ def test_a_sweep_over_learning_rates_is_a_vmap():
 # --- the compiled program -------------------------------------------------------------------------------------
 
 
-def program(dynamics, replicas=16):
+def program(dynamics, replicas=16, kernel=sgd.ensemble.reference_kernel):
     start = started(dynamics, replicas)
     sums = _open(Covariance(), start, Groups(replicas, 4), jnp.int32(10), 1)
-    arguments = (start, sums, jnp.int32(0), jnp.int32(10), jnp.int32(3), sgd.ensemble.reference_kernel)
+    arguments = (start, sums, jnp.int32(0), jnp.int32(10), jnp.int32(3), kernel)
     return _evolve.lower(dynamics, Covariance(), *arguments).compile().compiled
 
 
@@ -132,6 +132,46 @@ def outside_calls(text):
 def test_the_loop_calls_nothing_outside(sampler):
     text = program(descent(sampler=sampler)).as_text()
     assert " while(" in text and outside_calls(text) == []
+
+
+def unconditional(text):
+    """The computations of a program that run whatever its conditionals decide: name -> text."""
+    found = re.findall(r"^(?:ENTRY )?%(\S+) .*?^}", text, re.M | re.S)
+    bodies = dict(zip(found, (m[0] for m in re.finditer(r"^(?:ENTRY )?%\S+ .*?^}", text, re.M | re.S)), strict=True))
+    branches = re.compile(r"(?:branch_computations=\{[^}]*\}|(?:true|false)_computation=%[\w.\-]+)")
+    reached, new = set(), set(re.findall(r"^ENTRY %(\S+) ", text, re.M))
+    while new:
+        reached |= new
+        called = " ".join(branches.sub("", bodies[name]) for name in new)
+        new = set(re.findall(r"=\{?%([\w.\-]+)", called)) & set(bodies) - reached
+    return {name: bodies[name] for name in reached}
+
+
+def shuffles(text):
+    """How many loops with an order of 12 of 16 replicas, in half as wide integers, run in every step."""
+    return sum(len(re.findall(r"u16\[[^\]]*12[^\]]*\].* while\(", body)) for body in unconditional(text).values())
+
+
+def every_step(dynamics, replicas=16):
+    """A program whose conditional has become a select: with a step for each replica."""
+    start = started(dynamics, replicas)
+    step = jax.vmap(dynamics.step)
+    steps = jnp.arange(replicas, dtype=jnp.int32)
+    return jax.jit(step).lower(start.states, steps, start.keys).compile()
+
+
+@pytest.mark.parametrize("kernel", ["reference_kernel", "RegressionKernel"])
+def test_orders_are_drawn_once_an_epoch(kernel):
+    dynamics = descent(sampler=Epochs(4))
+    chosen = sgd.ensemble.choose(dynamics, every=100 if kernel == "RegressionKernel" else 1, dtype=jnp.float64)
+    assert chosen.__class__.__name__ == kernel or chosen.__name__ == kernel
+    text = program(dynamics, kernel=chosen).as_text()
+    assert " conditional(" in text and "u16[" in text and shuffles(text) == 0
+
+
+def test_orders_drawn_in_every_step_would_be_seen():
+    text = every_step(descent(sampler=Epochs(4))).as_text()
+    assert " conditional(" not in text and shuffles(text) == 1
 
 
 def test_a_callback_would_be_seen():

@@ -2,6 +2,7 @@
 
 import logging
 import resource
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -183,6 +184,51 @@ def test_full_batches_in_two_runs_are_one_run():
     on = sgd.simulate(dynamics, Mean(), steps=10, initial=half.state, **options)
     whole = sgd.simulate(dynamics, Mean(), steps=20, **options)
     assert jnp.abs(on.state.position - whole.state.position).max() < 1e-13
+
+
+# --- records and epochs ---------------------------------------------------------------------------------------
+
+EPOCHS = Epochs(3)  # of 20 samples: 6 batches, two samples left out
+
+
+def langevin(sampler):
+    return sgd.Langevin(PROBLEM, learning_rate=0.1, sampler=sampler)
+
+
+def warned(dynamics, every, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sgd.simulate(dynamics, Mean(), **{"replicas": 4, "steps": 24, "key": KEY, "every": every, **options})
+    return [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+
+
+@pytest.mark.parametrize("every, shared, positions", [(2, 2, 3), (9, 3, 2), (6, 6, 1), (12, 6, 1)])
+def test_records_that_miss_positions_in_the_epoch_are_warned_of(every, shared, positions):
+    (message,) = warned(descent(sampler=EPOCHS), every, burn_in=1)
+    assert f"every = {every} shares the factor {shared} with the 6 batches per epoch" in message
+    assert f"{positions} of the 6 positions" in message and "shares no factor with 6" in message
+
+
+UNWARNED = {
+    "every step": (lambda: descent(sampler=EPOCHS), 1),
+    "no common factor": (lambda: descent(sampler=EPOCHS), 5),
+    "more than an epoch": (lambda: descent(sampler=EPOCHS), 7),
+    "one record": (lambda: descent(sampler=EPOCHS), 24),
+    "white noise": (lambda: descent(sampler=3), 6),
+    "one batch per epoch": (lambda: descent(sampler=Epochs(20)), 6),
+    "an SDE": (lambda: langevin(EPOCHS), 6),
+}
+
+
+@pytest.mark.parametrize("case", UNWARNED)
+def test_other_records_are_not_warned_of(case):
+    make, every = UNWARNED[case]
+    assert warned(make(), every) == []
+
+
+def test_a_descent_by_optax_is_warned_as_well():
+    (message,) = warned(sgd.Descent(PROBLEM, optax.sgd(0.1), EPOCHS), 4)
+    assert "every = 4 shares the factor 2" in message
 
 
 # --- divergence -----------------------------------------------------------------------------------------------
