@@ -1,5 +1,6 @@
 """Beyond the papers: where a published theory ends."""
 
+from sgdynamics.experiments.beyond._anti_pgd import ANTI_PGD as ANTI_PGD
 from sgdynamics.experiments.beyond._any_network import ANY_NETWORK as ANY_NETWORK
 from sgdynamics.experiments.beyond._commuting import COMMUTING as COMMUTING
 from sgdynamics.experiments.beyond._detailed_balance import DETAILED_BALANCE as DETAILED_BALANCE

@@ -2,3 +2,4 @@
 
 from sgdynamics.experiments.kuehn2025._fig12_13 import FIG12_13 as FIG12_13
 from sgdynamics.experiments.kuehn2025._fig16 import FIG16 as FIG16
+from sgdynamics.experiments.kuehn2025._fig25 import FIG25 as FIG25

@@ -1,5 +1,6 @@
 """The figures beyond the papers, one module each."""
 
+from sgdynamics.plotting._beyond._anti_pgd import anti_pgd
 from sgdynamics.plotting._beyond._any_network import any_network
 from sgdynamics.plotting._beyond._commuting import commuting
 from sgdynamics.plotting._beyond._detailed_balance import detailed_balance
@@ -16,6 +17,7 @@ from sgdynamics.plotting._beyond._sampling import sampling
 from sgdynamics.plotting._beyond._second_order_sde import second_order_sde
 
 FIGURES = {
+    "beyond/anti_pgd": anti_pgd,
     "beyond/any_network": any_network,
     "beyond/commuting": commuting,
     "beyond/detailed_balance": detailed_balance,
