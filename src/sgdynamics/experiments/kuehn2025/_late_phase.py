@@ -22,31 +22,33 @@ rest in θ*; a mode is watched if the burn-in is `RELAXATIONS` (1 − β)/(ηλ)
 centred one-hot targets sum to 0 at the minimum, so that some modes of the last layer have none.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 import sgdynamics as sgd
 from sgdynamics import samplers
 from sgdynamics._types import PRNGKey, Vector
-from sgdynamics.data import Dataset
 from sgdynamics.experiments import _ensembles
 from sgdynamics.experiments._compiled import once
 from sgdynamics.experiments._pretrained import pretrained
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._realisations import over_realisations
-from sgdynamics.statistics import Estimate, PhaseSpace, Variance
+from sgdynamics.experiments.kuehn2025 import _late_gradients as gradients
+from sgdynamics.statistics import Estimate, PhaseSpace, Snapshots, Variance
 from sgdynamics.theory import epochs as theory
 
 SAMPLINGS = {"epochs": samplers.Epochs, "replacement": samplers.WithReplacement}
 RELAXATIONS = 3
 SILENT = 1e-6  # of the largest C_ii/λ_i
 SAMPLES = 16  # replicas whose C(θ) and Hessian are taken
+
+_epochs, _white = once(theory.stationary_variances), once(theory.white_variances)
 
 Modes = Float[np.ndarray, " modes"]
 Laws = tuple[Modes, Modes]
@@ -110,9 +112,9 @@ def minimum(network: str, size: str = "quick") -> Minimum:
     """`pretrained` of these, with its whole spectrum: as many products with the Hessian as there are parameters."""
     trained = pretrained(network, size)
     λ, problem, θ = trained.weight_decay, trained.problem, trained.parameters
-    h, V = np.linalg.eigh(_hessian(problem, θ) + λ * np.eye(len(θ)))
+    h, V = np.linalg.eigh(gradients.hessian(problem, θ) + λ * np.eye(len(θ)))
     h, V = np.maximum(h[::-1], 0), V[:, ::-1]
-    return Minimum(problem, θ, λ, h, V, np.var(np.asarray(_gradients(problem, θ)) @ V, axis=0))
+    return Minimum(problem, θ, λ, h, V, np.var(np.asarray(gradients.gradients(problem, θ)) @ V, axis=0))
 
 
 def frozen_noise(minimum: Minimum, setting: Setting, sampling: str) -> Modes:
@@ -162,7 +164,7 @@ def white_share(minimum: Minimum, setting: Setting, key: PRNGKey, draws: int = 6
     variances = within_epoch(np.maximum(minimum.curvatures, 1e-9), frozen_noise(minimum, setting, "epochs"), setting)
     normal = np.asarray(jax.random.normal(key, (draws, len(variances)), jnp.float64))
     δ = normal * np.sqrt(np.maximum(variances, 0)) @ minimum.vectors.T
-    found = _of_hessians(minimum.problem, minimum.parameters, jnp.asarray(δ), jnp.asarray(minimum.vectors))
+    found = gradients.of_hessians(minimum.problem, minimum.parameters, jnp.asarray(δ), jnp.asarray(minimum.vectors))
     return setting.factor("epochs") * np.asarray(found)
 
 
@@ -204,28 +206,34 @@ def watched(minimum: Minimum, setting: Setting, count: int, burn_in: int) -> Int
 
 def measure(
     minimum: Minimum, setting: Setting, sampling: str, modes: Int[np.ndarray, " modes"], progress: Progress,
-    label: str, *, key: PRNGKey, replicas: int, burn_in: int, epochs: int,
+    label: str, *, key: PRNGKey, replicas: int, burn_in: int, epochs: int, snapshots: Sequence[int] = (),
 ) -> Measured:  # fmt: skip
-    """An ensemble that starts at rest in θ*; burn-in and record in epochs, over whole ones from mid-epoch on."""
+    """An ensemble that starts at rest in θ*; burn-in and record in epochs, over whole ones from mid-epoch on.
+
+    θ at the steps in `snapshots`, counted from the burn-in, are in `ensemble.estimates["snapshots"]`.
+    """
     M, V = setting.batches, minimum.vectors[:, modes]
     descent = sgd.SGD(
         minimum.problem, sampler=SAMPLINGS[sampling](setting.batch_size),
         learning_rate=jnp.asarray(setting.learning_rate), momentum=jnp.asarray(setting.momentum),
         weight_decay=jnp.asarray(minimum.weight_decay),
     )  # fmt: skip
+    statistics: dict[str, Any] = {"variances": Variance(PhaseSpace(V, minimum.parameters))}
+    if snapshots:
+        statistics["snapshots"] = Snapshots(snapshots)
     ensemble = _ensembles.simulate(
-        descent, Variance(PhaseSpace(V, minimum.parameters)), progress, label, key=key, replicas=replicas,
+        descent, statistics, progress, label, key=key, replicas=replicas,
         steps=epochs * M, burn_in=burn_in * M + M // 2, initial=minimum.parameters, groups=min(32, replicas),
     )  # fmt: skip
     scale = np.array([[1.0], [setting.learning_rate**2]])
     state = jax.tree.map(lambda x: x[:SAMPLES], ensemble.state)
     θ = jnp.asarray(state.position, jnp.float64)
     examples = _to_come(state.memory, setting)
-    more = _excesses(minimum.problem, θ, minimum.parameters, jnp.asarray(V), examples, setting.batch_size)
+    more = gradients.excesses(minimum.problem, θ, minimum.parameters, jnp.asarray(V), examples, setting.batch_size)
     noise = frozen_noise(minimum, setting, sampling)[modes] + np.asarray(more)
-    stiffness = _stiffnesses(minimum.problem, θ, jnp.asarray(V.T)) + minimum.weight_decay
+    stiffness = gradients.stiffnesses(minimum.problem, θ, jnp.asarray(V.T)) + minimum.weight_decay
     return Measured(
-        ensemble.estimates.map(lambda σ2: scale * σ2.reshape(2, -1)), over_realisations(noise),
+        ensemble.estimates["variances"].map(lambda σ2: scale * σ2.reshape(2, -1)), over_realisations(noise),
         over_realisations(stiffness), ensemble,
     )  # fmt: skip
 
@@ -237,55 +245,3 @@ def _to_come(order: Any, setting: Setting) -> Any:
     """
     S, M = setting.batch_size, setting.batches
     return None if order is None else order[:, M // 2 * S :]
-
-
-# --- gradients and Hessians of single examples --------------------------------------------------------------
-
-_epochs, _white = once(theory.stationary_variances), once(theory.white_variances)
-
-
-def _example(problem: sgd.Problem, θ: Vector, x: Array, y: Array) -> Vector:
-    return problem.gradient(θ, Dataset(x[None], y[None]))
-
-
-@once
-def _gradients(problem: sgd.Problem, θ: Vector) -> Float[Array, "samples parameters"]:
-    # one after the other: convolutions with many kernels at once are far slower
-    return jax.lax.map(lambda example: _example(problem, θ, *example), (problem.data.x, problem.data.y))
-
-
-@eqx.filter_jit
-def _hessian(problem: sgd.Problem, θ: Vector) -> Float[Array, "parameters parameters"]:
-    H = jax.lax.map(lambda v: problem.hessian_product(θ, v), jnp.eye(len(θ)))
-    return (H + H.T) / 2
-
-
-@eqx.filter_jit
-def _excesses(problem: sgd.Problem, θ: Array, minimum: Vector, V: Array, examples: Any, S: int) -> Array:
-    """E (pᵀ(g_B − ∇L))² of a batch of S drawn from `examples` without replacement (None: from all, with it), minus the
-    same at the minimum, whose mean is known: [replicas, modes]."""
-
-    def variance(g: Array, rest: Any) -> Float[Array, " modes"]:
-        if rest is None:
-            return jnp.var(g, axis=0) / S
-        left, U = g[rest], rest.shape[0]
-        return (jnp.mean(left, axis=0) - jnp.mean(g, axis=0)) ** 2 + jnp.var(left, axis=0) * (U - S) / (S * (U - 1))
-
-    still = _gradients(problem, minimum) @ V
-    of = lambda at: variance(_gradients(problem, at[0]) @ V, at[1]) - variance(still, at[1])
-    return jax.lax.map(of, (θ, examples))
-
-
-@eqx.filter_jit
-def _stiffnesses(problem: sgd.Problem, θ: Array, directions: Array) -> Float[Array, "replicas modes"]:
-    along = lambda θ: jax.lax.map(lambda v: v @ problem.hessian_product(θ, v), directions)
-    return jax.lax.map(along, θ)
-
-
-@eqx.filter_jit
-def _of_hessians(problem: sgd.Problem, θ: Vector, δ: Array, V: Array) -> Float[Array, " modes"]:
-    """Mean over δ [draws, parameters] of Var_n Vᵀ H_n δ."""
-    examples = (problem.data.x, problem.data.y)
-    of = lambda δ, x, y: jax.jvp(lambda θ: _example(problem, θ, x, y), (θ,), (δ,))[1]
-    one = lambda δ: jnp.var(jax.lax.map(lambda example: of(δ, *example), examples) @ V, axis=0)
-    return jnp.mean(jax.lax.map(one, δ), axis=0)
