@@ -98,6 +98,18 @@ def test_the_average_over_positions_is_that_of_the_averaged_noise():
     np.testing.assert_allclose(gradients.mean(axis=0), expected, rtol=1e-9, atol=1e-12)
 
 
+def test_frozen_noise_is_that_of_a_quadratic_loss_where_examples_are_left_out():
+    x, y = small(13)
+    h, V = np.linalg.eigh(x.T @ x / 13)
+    C = regression.noise_covariance(x, y, regression.minimum(x, y), batch_size=3, replacement=False)
+    settings = {"learning_rate": 0.4, "momentum": 0.7}
+    law = epochs.HarmonicEpochs(
+        h, V.T @ C @ V, **settings, batches_per_epoch=4, left_out=epochs.left_out(13, batch_size=3)
+    )
+    found = V.T @ epochs.regression_covariances(x, y, **settings, batch_size=3) @ V
+    np.testing.assert_allclose(found, law.position_covariances()[:, :2, :2], rtol=1e-9, atol=1e-14)
+
+
 def test_one_batch_an_epoch_does_not_fluctuate():
     x, y = small(6)
     np.testing.assert_allclose(epochs.regression_covariances(x, y, learning_rate=0.5, batch_size=6), 0, atol=1e-15)

@@ -87,15 +87,15 @@ def _stationary(maps: Array, levels: tuple[subsets.Level, ...]) -> tuple[Float[A
     inner = columns > 0  # the second moments of (δ, u); the corner is the first of all
     basis = np.zeros((len(rows), d, d))
     basis[np.arange(len(rows)), rows, columns] = basis[np.arange(len(rows)), columns, rows] = 1
-    last = lambda X: _epoch(maps, levels, X)[-1][rows, columns]
-    E = jax.lax.map(last, jnp.asarray(basis)).T
-    full = lambda v: jnp.einsum("k,kij->ij", v, jnp.asarray(basis))
+    ends = jax.lax.map(partial(_epoch, maps, levels), jnp.asarray(basis))
+    E = ends[:, -1, rows, columns].T
     rest = jnp.linalg.solve(jnp.eye(len(E) - 1) - E[1:, 1:], E[1:, 0])
     of_inner = jax.lax.stop_gradient(E[np.ix_(inner, inner)])
     Y = jnp.linalg.solve(jnp.eye(len(of_inner)) - of_inner, jnp.eye(d)[rows, columns][inner])
-    Y = full(jnp.zeros(len(E)).at[np.flatnonzero(inner)].set(Y))[1:, 1:]
+    Y = jnp.einsum("k,kij->ij", Y, jnp.asarray(basis[inner, 1:, 1:]))
     stable = jnp.min(jnp.linalg.eigvalsh(jnp.where(jnp.isfinite(Y), Y, -1))) > 0
-    return _epoch(maps, levels, full(jnp.concatenate([jnp.ones(1), rest])))[:-1], jnp.max(jnp.abs(Y)), stable
+    moments = jnp.einsum("k,klij->lij", jnp.concatenate([jnp.ones(1), rest]), ends[:, :-1])
+    return moments, jnp.max(jnp.abs(Y)), stable
 
 
 def _epoch(maps: Array, levels: tuple[subsets.Level, ...], X: Array) -> Float[Array, "ends d d"]:
