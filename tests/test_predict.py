@@ -289,8 +289,8 @@ def test_schedules_are_refused(name):
 
 
 def test_dynamics_without_a_known_law_are_refused():
-    with pytest.raises(ValueError, match=r"Epochs.*WithReplacement or WithoutReplacement"):
-        sgd.predict(sgd.SGD(PROBLEM, learning_rate=0.1, sampler=samplers.Epochs(3)))
+    with pytest.raises(ValueError, match=r"Epochs.*regression_moments"):
+        sgd.predict(sgd.SGD(PROBLEM, learning_rate=0.1, sampler=samplers.Epochs(3)), form="exact")
     teacher = sgd.Problem(sgd.networks.Linear(3, 1), sgd.data.Teacher(np.ones((1, 3)), 0.1))
     with pytest.raises(ValueError, match=r"Teacher.*finite data set"):
         sgd.predict(sgd.SGD(teacher, learning_rate=0.1, sampler=samplers.Online(3)), form="exact")

@@ -293,8 +293,8 @@ def test_bad_arguments_are_refused():
         sgd.predict(sgd.SGD(LINEAR, **SETTINGS), form="exact", modes=3)
     with pytest.raises(ValueError, match="learning_rate"):
         sgd.predict(sgd.SGD(TANH, learning_rate=50.0, sampler=4, weight_decay=DECAY), at=MINIMUM)
-    with pytest.raises(ValueError, match="Epochs"):
-        sgd.predict(sgd.SGD(TANH, learning_rate=0.2, sampler=samplers.Epochs(4), weight_decay=DECAY), at=MINIMUM)
+    with pytest.raises(ValueError, match="learning_rate"):
+        sgd.predict(sgd.SGD(TANH, learning_rate=50.0, sampler=samplers.Epochs(4), weight_decay=DECAY), at=MINIMUM)
 
 
 # --- against an ensemble ------------------------------------------------------------------------------------

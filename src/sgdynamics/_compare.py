@@ -15,6 +15,7 @@ Gram matrix K_gh = ⟨D_g, D_h⟩ a flip s costs sᵀ K s.
 `level` is the probability of a false alarm of the whole comparison.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,9 @@ from scipy import stats
 from sgdynamics._predict import Prediction
 from sgdynamics.ensemble import Ensemble
 from sgdynamics.statistics import Estimate, format_with_error
+from sgdynamics.theory.epochs import HarmonicEpochs
 
+MANY_EPOCHS = 100  # after which a part of one more changes an average by less than 1 %
 # after this many relaxation times of the slowest mode a cold start has decayed to 0.7 %, its square to 5e-5
 RELAXATION_TIMES = 5.0
 ROUNDING = 1e-9
@@ -101,7 +104,8 @@ def compare(measured: Any, expected: Any, *, level: float = 1e-3) -> Comparison:
     - level: the probability of a false alarm.
 
     A run that started elsewhere than in its law, and had less than 5 relaxation times of the slowest mode to
-    forget it, is reported as such: where it then differs, the verdict is "undecided".
+    forget it, is reported as such: where it then differs, the verdict is "undecided". So is one whose records are no
+    average over whole epochs, where the law is one.
     Raises `ValueError` where shapes do not fit, or nothing can be compared.
     """
     if not 0 < level < 1:
@@ -112,7 +116,8 @@ def compare(measured: Any, expected: Any, *, level: float = 1e-3) -> Comparison:
     if not tests:
         raise ValueError("; ".join(notes) or "measured holds no estimate.")
     relaxed, more = _relaxation(measured, expected)
-    return Comparison(tests, level, relaxed, tuple(notes + more))
+    whole, most = _whole_epochs(measured, expected)
+    return Comparison(tests, level, relaxed and whole, tuple(notes + more + most))
 
 
 # --- what is compared with what -----------------------------------------------------------------------------
@@ -303,6 +308,24 @@ def _relaxation(measured: Any, expected: Any) -> tuple[bool, list[str]]:
         f"burn_in is {times:.2g} relaxation times (burn_in · learning_rate · smallest rate) of the slowest mode, "
         f"less than {RELAXATION_TIMES:g}: {steps} steps would do, or start from this law (initial=prediction)."
     ]
+
+
+def _whole_epochs(measured: Any, expected: Any) -> tuple[bool, list[str]]:
+    """The law of shuffled epochs is an average over the position in the epoch; are the records one?"""
+    predictions = [x for x in jax.tree.leaves(expected, is_leaf=_is_prediction) if _is_prediction(x)]
+    lengths = {x.law.batches_per_epoch for x in predictions if isinstance(x.law, HarmonicEpochs)}
+    if not isinstance(measured, Ensemble) or not lengths:
+        return True, []
+    every, steps = measured.provenance["every"], measured.provenance["steps"]
+    for M in lengths:
+        seen = M // math.gcd(every, M)  # positions that the records visit, one after the other
+        records = steps // every
+        if seen < M or (records % seen and records < MANY_EPOCHS * seen):
+            return False, [
+                f"{records:,} records, one every {every} steps, are no average over epochs of {M} batches: record "
+                "every step (or with a stride that has no common factor with it), over whole epochs."
+            ]
+    return True, []
 
 
 def _rounded_up(x: float) -> int:

@@ -4,6 +4,8 @@ At a minimum θ* of L + ½λ|θ|², with δ = θ − θ*, K = ∇²L(θ*) + λ a
 
     SGD         v ← β v − K δ − ξ,   δ ← δ + η v,   cov ξ = C       (`theory.harmonic.HarmonicDescent`)
     Langevin    dδ = −(K + [order 2] ½η K²) δ dt + √(η C) dW        (`theory.harmonic.HarmonicLangevin`)
+    of Epochs   the same with ξ of an epoch that sum to nothing     (`theory.epochs.HarmonicEpochs`), averaged over the
+                position in the epoch; a draw is the law between two epochs, where a run begins
     with momentum  dδ = v dt, dv = −c₀ (K δ + (1 − β) v) dt + c₀ √(η C) dW      (`theory.harmonic.HarmonicUnderdamped`)
 
 solved mode by mode in the eigenbasis of K. What is left out, the change of C and of ∇²L along the fluctuations, is of
@@ -26,15 +28,19 @@ from jaxtyping import Array, Float
 from sgdynamics import _checks
 from sgdynamics._linalg import leading_eigenpairs
 from sgdynamics._predict._prediction import Modes, Prediction
-from sgdynamics._predict._settings import Training, constant, no_epochs, point
+from sgdynamics._predict._settings import Training, constant, no_fresh_labels, point
 from sgdynamics._problem import Problem
 from sgdynamics._types import Scalar, Vector
 from sgdynamics.dynamics import SGD, UnderdampedLangevin
 from sgdynamics.ensemble import fingerprint
 from sgdynamics.noise import AbstractNoise, minibatch
+from sgdynamics.samplers import Epochs
+from sgdynamics.theory import epochs
+from sgdynamics.theory.epochs import HarmonicEpochs
 from sgdynamics.theory.harmonic import HarmonicDescent, HarmonicLangevin, HarmonicUnderdamped
 
 Pairs: TypeAlias = Float[Array, "modes modes"]
+HarmonicLaw: TypeAlias = HarmonicDescent | HarmonicEpochs | HarmonicLangevin | HarmonicUnderdamped
 
 CUT, MOST_CUT = 1e-9, 1e-6  # curvatures below this share of the largest are flat directions
 DENSE_LIMIT = 4_000  # parameters, above which no matrix [parameters, parameters] is built
@@ -61,24 +67,38 @@ def harmonic(dynamics: Training, at: Any, modes: int | None) -> Prediction:
     C = _noise_in(found, noise, θ)
     law, η, time = _law(dynamics, found.curvatures, C)
     M = _at_minimum(law.stationary_covariance(), found, gradient, θ)
-    phase = None if isinstance(law, HarmonicLangevin) or not _has_velocity(dynamics) else law.phase_covariance()
+    phase, start = _in_phase_space(law, η, _has_velocity(dynamics))
     kept, total = found.curvatures.shape[0], θ.shape[0]
     where = "" if kept == total else f", leading {kept} of {total} modes"
     form = f"frozen: {time}, noise of the minimum{where}"
-    return Prediction(θ, law, law.slowest_rate(), η, found, M, phase, form, name)
+    return Prediction(θ, law, law.slowest_rate(), η, found, M, phase, form, name, start)
 
 
-def _law(
-    dynamics: Training, h: Float[Array, " modes"], C: Pairs
-) -> tuple[HarmonicDescent | HarmonicLangevin | HarmonicUnderdamped, Scalar, str]:
+def _law(dynamics: Training, h: Float[Array, " modes"], C: Pairs) -> tuple[HarmonicLaw, Scalar, str]:
     η = constant(dynamics, "learning_rate")
     if isinstance(dynamics, UnderdampedLangevin):
         β = constant(dynamics, "momentum")
         return HarmonicUnderdamped(h, C, learning_rate=η, momentum=β), η, "underdamped, continuous time"
     if isinstance(dynamics, SGD):
-        return HarmonicDescent(h, C, learning_rate=η, momentum=constant(dynamics, "momentum")), η, "discrete time"
+        setting = {"learning_rate": η, "momentum": constant(dynamics, "momentum")}
+        if not isinstance(dynamics.sampler, Epochs):
+            return HarmonicDescent(h, C, **setting), η, "discrete time"
+        samples, batch_size = dynamics.problem.data.samples, dynamics.sampler.batch_size
+        setting |= {"batches_per_epoch": samples // batch_size, "left_out": epochs.left_out(samples, batch_size)}
+        return epochs.HarmonicEpochs(h, C, **setting), η, "discrete time, average over the epoch"
     rates = h if dynamics.order == 1 else h + η / 2 * h**2
     return HarmonicLangevin(rates, η * C), η, "continuous time"
+
+
+def _in_phase_space(law: HarmonicLaw, η: Scalar, has_velocity: bool):
+    """Covariances of (θ, v), where there is a velocity, and of where a run of whole epochs begins."""
+    if isinstance(law, HarmonicEpochs):
+        d, per_step = len(law.curvature), law.start_covariance()
+        steps_to_rates = jnp.repeat(jnp.stack([jnp.ones(()), 1 / η]), d)  # u = η v
+        scaled = lambda M: steps_to_rates[:, None] * M * steps_to_rates[None, :]
+        start = scaled(per_step) if has_velocity else per_step[:d, :d]
+        return scaled(law.phase_covariance()) if has_velocity else None, start
+    return law.phase_covariance() if has_velocity and not isinstance(law, HarmonicLangevin) else None, None
 
 
 def _count(parameters: int, modes: int | None) -> int:
@@ -154,7 +174,7 @@ def _at_minimum(M: Pairs, modes: Modes, gradient: Vector, θ: Vector) -> Pairs:
 def _noise(dynamics: Training) -> AbstractNoise:
     """The gradient noise; an error where none is known, or where it is that of another number of parameters."""
     if isinstance(dynamics, SGD):
-        no_epochs(dynamics)
+        no_fresh_labels(dynamics)
         return minibatch(dynamics.problem, dynamics.sampler)
     noise, parameters = dynamics.noise, dynamics.problem.parameters.shape
     z = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float64), noise.sources())

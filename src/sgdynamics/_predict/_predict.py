@@ -3,6 +3,7 @@
 from typing import Any
 
 from sgdynamics import _checks
+from sgdynamics._predict._epochs import shuffled
 from sgdynamics._predict._harmonic import harmonic
 from sgdynamics._predict._prediction import Prediction
 from sgdynamics._predict._regression import is_regression, regression
@@ -10,6 +11,7 @@ from sgdynamics._predict._settings import slowest, symmetric
 from sgdynamics._types import Vector
 from sgdynamics.dynamics import SGD, AbstractDynamics, Langevin, LinearModes, LinearProcess, UnderdampedLangevin
 from sgdynamics.ensemble import fingerprint
+from sgdynamics.samplers import Epochs
 from sgdynamics.theory.recursion import LinearRecursion
 
 FORMS = (None, "exact", "frozen")
@@ -26,7 +28,10 @@ def predict(
       None: the one that `problem.minimum` finds from `problem.parameters`.
     - form: "exact": the model is linear in θ (`networks.Linear`, `squared_error`, a finite data set), and the law
       includes that the noise depends on θ. "frozen": any network, linearised at the minimum, with the noise that it
-      has there (Gross et al., App. A): leading order in the learning rate. None: "exact" where it is known.
+      has there (Gross et al., App. A): leading order in the learning rate. None: "exact" where it is known. The law
+      of SGD with `Epochs` is averaged over the position in the epoch (record every step, over whole epochs) and frozen;
+      of linear regression without momentum and weight decay, None gives mean and covariance to second order in the
+      noise's dependence on θ.
     - modes: of the frozen form, how many leading eigenmodes of the Hessian to solve for; the law in them is exact
       without the others. None: all up to 4,000 parameters, 100 beyond, where products with the Hessian
       find them; negative curvature is then seen as far as these products show it.
@@ -47,6 +52,13 @@ def predict(
             f"dynamics is a {type(dynamics).__name__}, but a law is known for SGD, Langevin, "
             "UnderdampedLangevin, LinearProcess and LinearModes only. Simulate it."
         )
+    if isinstance(dynamics, SGD) and isinstance(dynamics.sampler, Epochs):
+        if form == "exact":
+            raise ValueError(
+                "form = 'exact', but of sampler = Epochs no exact law is known. Leave `form` out, or, for a very small "
+                "data set, use theory.epochs.regression_moments."
+            )
+        return shuffled(dynamics, at, modes, form)
     if form == "frozen" or (form is None and (modes is not None or not is_regression(dynamics.problem))):
         return harmonic(dynamics, at, modes)
     if modes is not None:

@@ -14,11 +14,14 @@ from sgdynamics._problem import Problem
 from sgdynamics._types import Matrix, PRNGKey, Scalar, Vector
 from sgdynamics.data import Data
 from sgdynamics.dynamics import State
+from sgdynamics.theory.epochs import HarmonicEpochs
 from sgdynamics.theory.harmonic import HarmonicDescent, HarmonicLangevin, HarmonicUnderdamped
 from sgdynamics.theory.ou import OrnsteinUhlenbeck
 from sgdynamics.theory.recursion import LinearRecursion
 
-Law: TypeAlias = OrnsteinUhlenbeck | LinearRecursion | HarmonicDescent | HarmonicLangevin | HarmonicUnderdamped
+Law: TypeAlias = (
+    OrnsteinUhlenbeck | LinearRecursion | HarmonicDescent | HarmonicEpochs | HarmonicLangevin | HarmonicUnderdamped
+)
 SPAN = 1e-6  # how much of a direction may lie outside the modes
 
 
@@ -64,7 +67,9 @@ class Prediction(eqx.Module):
     - phase_covariance [2 parameters, 2 parameters]: of (θ, v), where there is a velocity; else None.
     - law: the linear process, about the mean, that has this covariance and these correlations in time:
       an `OrnsteinUhlenbeck` or a `LinearRecursion` over the parameters, over (θ, v) where there is momentum; or a
-      `HarmonicDescent`, `HarmonicLangevin` or `HarmonicUnderdamped` over the coordinates in `modes`.
+      `HarmonicDescent`, `HarmonicEpochs`, `HarmonicLangevin` or `HarmonicUnderdamped` over the coordinates in `modes`.
+      That of shuffled epochs depends on the position in the epoch: all here is its average over the epoch, but for
+      `draw`, which is the law between two epochs, where a run begins; `law.position_covariances()` has them all.
     - modes: the eigenmodes of the Hessian behind a harmonic law; None for the others.
     - slowest_rate: the smallest rate of relaxation, per unit of t: of a harmonic law among the modes that move; of the
       others 0 where a direction never relaxes.
@@ -80,6 +85,7 @@ class Prediction(eqx.Module):
     known_phase_covariance: Float[Array, "phase phase"] | None
     form: str = eqx.field(static=True)
     of: str = eqx.field(static=True)
+    known_start_covariance: Float[Array, "coordinates coordinates"] | None = None  # where `draw` has another law
 
     @property
     def covariance(self) -> Matrix:
@@ -125,8 +131,8 @@ class Prediction(eqx.Module):
     def autocovariance(self, lag: Int[ArrayLike, "*lags"]) -> Float[Array, "*lags parameters parameters"]:
         """E[δθ(k + lag) δθ(k)ᵀ] for a lag in steps."""
         d = self.known_covariance.shape[0]
-        if isinstance(self.law, LinearRecursion | HarmonicDescent):
-            return self._lifted(self.law.autocovariance(jnp.asarray(lag))[..., :d, :d])
+        if isinstance(self.law, LinearRecursion | HarmonicDescent | HarmonicEpochs):
+            return self._lifted(self.law.autocovariance(lag)[..., :d, :d])
         return self._lifted(self.law.autocovariance(jnp.asarray(lag) * self.time_step)[..., :d, :d])
 
     def circulation(self) -> Matrix:
@@ -155,9 +161,10 @@ class Prediction(eqx.Module):
         return problem.loss(self.mean, data) + jnp.sum(problem.hessian(self.mean, data) * self.covariance) / 2
 
     def draw(self, key: PRNGKey) -> State:
-        """A state with this mean and covariance, normally distributed."""
+        """A state with this mean and covariance (of shuffled epochs: that between two), normally distributed."""
         phase, d = self.known_phase_covariance, self.known_covariance.shape[0]
         covariance = self.known_covariance if phase is None else phase
+        covariance = covariance if self.known_start_covariance is None else self.known_start_covariance
         δ = symmetric_root(covariance) @ jax.random.normal(key, covariance.shape[:1], covariance.dtype)
         lift = (lambda x: x) if self.modes is None else lambda x: self.modes.vectors @ x
         return State(self.mean + lift(δ[:d]), None if phase is None else lift(δ[d:]))

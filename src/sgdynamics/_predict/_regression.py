@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from sgdynamics import _checks
 from sgdynamics._predict._prediction import Prediction
-from sgdynamics._predict._settings import Training, constant, no_epochs, point, slowest, symmetric
+from sgdynamics._predict._settings import Training, constant, point, slowest, symmetric
 from sgdynamics._problem import Problem
 from sgdynamics._types import Matrix, Scalar, Vector
 from sgdynamics.data import AbstractFiniteData, FreshLabels
@@ -55,7 +55,6 @@ def _law(dynamics: Training) -> Prediction:
 
 
 def _sgd(sgd: SGD) -> Prediction:
-    no_epochs(sgd)
     η, β, λ = (constant(sgd, name) for name in ("learning_rate", "momentum", "weight_decay"))
     x, targets = _examples(sgd.problem)
     c = sgd.sampler.covariance_factor(sgd.problem.data)

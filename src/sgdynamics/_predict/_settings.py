@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from sgdynamics import _checks
 from sgdynamics._problem import Problem
 from sgdynamics._types import Matrix, Scalar, Vector
+from sgdynamics.data import FreshLabels
 from sgdynamics.dynamics import SGD, Langevin, UnderdampedLangevin
 from sgdynamics.samplers import Epochs
 
@@ -21,12 +22,12 @@ def constant(dynamics: Training, name: str) -> Scalar:
     return value.astype(jnp.float64)
 
 
-def no_epochs(sgd: SGD) -> None:
-    """Epochs have correlated noise, which no law here knows."""
-    if isinstance(sgd.sampler, Epochs):
+def no_fresh_labels(sgd: SGD) -> None:
+    """Epochs of data with fresh labels have two noises: one that cancels over the epoch, and one that does not."""
+    if isinstance(sgd.sampler, Epochs) and isinstance(sgd.problem.data, FreshLabels):
         raise ValueError(
-            "sampler = Epochs has anti-correlated noise, for which predict() has no law. "
-            "Use WithReplacement or WithoutReplacement, or simulate."
+            "sampler = Epochs with data.FreshLabels has noise that cancels over an epoch in part, for which predict() "
+            "has no law. Use WithReplacement or WithoutReplacement, or simulate."
         )
 
 

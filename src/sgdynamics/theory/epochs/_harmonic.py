@@ -87,7 +87,8 @@ class HarmonicEpochs(eqx.Module):
 
     def position_covariances(self) -> Float[Array, "positions phase phase"]:
         """The covariance of (δ, u) after l = 0 … M−1 batches of the epoch, [positions, 2 modes, 2 modes]."""
-        return jax.vmap(_joined)(self._scaled(_each(*self._pair, self.left_out, self.batches_per_epoch)))
+        each = _each(*self._pair, self.left_out, self.batches_per_epoch)
+        return jax.vmap(lambda moments: _joined(self._scaled(moments)))(each)
 
     def start_covariance(self) -> Float[Array, "phase phase"]:
         """The covariance of (δ, u) between two epochs, [2 modes, 2 modes]."""
@@ -98,6 +99,11 @@ class HarmonicEpochs(eqx.Module):
         lags = np.asarray(lag)
         found = _lagged(self, tuple(int(h) for h in np.abs(lags).ravel())).reshape(*lags.shape, *self.noise.shape)
         return jnp.where(jnp.asarray(lags)[..., None, None] < 0, jnp.swapaxes(found, -1, -2), found)
+
+    def circulation(self) -> Float[Array, "modes modes"]:
+        """−(R₁ − R₁ᵀ)/(2 learning_rate), R₁ the autocovariance after one step: antisymmetric, per unit of t."""
+        R = self.autocovariance(1)
+        return (R.T - R) / (2 * self.learning_rate)
 
     def decay(self) -> Float[Array, " modes"]:
         """−log of the modulus of each mode's larger root, per step; 0 where the curvature is 0."""
@@ -134,8 +140,8 @@ def _mean(first: Array, second: Array, momentum: Array, left_out: Array, batches
 @partial(jax.jit, static_argnums=4)
 def _each(first: Array, second: Array, momentum: Array, left_out: Array, batches: int) -> Moments:
     pair = Pair(first, second, momentum)
-    white = Moments(*(moment[None] for moment in _moments.white(pair)))
-    return _mixed(_positions.complete_epochs(pair, batches), white, left_out)
+    white = _moments.white(pair)
+    return jax.vmap(lambda moments: _mixed(moments, white, left_out))(_positions.complete_epochs(pair, batches))
 
 
 @partial(jax.jit, static_argnums=4)

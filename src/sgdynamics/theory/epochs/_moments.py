@@ -1,8 +1,8 @@
 """Second moments of two modes i, j of SGD with momentum and epoch noise, averaged over the position in the epoch.
 
-θ_k − θ_{k−1} = u_k = β u_{k−1} − α θ_{k−1} − η δg_k in each mode, α = ηh, with E[δg_i δg_j] = C_ij times (2) of complete
-epochs. As Σ_h w_h = ½ (`_response`), each moment is a sum over the lags h of w_h times differences of the response's
-correlations, in which what diverges for flat modes has cancelled by (*). With the means A, B of each mode,
+θ_k − θ_{k−1} = u_k = β u_{k−1} − α θ_{k−1} − η δg_k in each mode, α = ηh, with E[δg_i δg_j] = C_ij times (2) of
+complete epochs. As Σ_h w_h = ½ (`_response`), each moment is a sum over the lags h of w_h times differences of the
+response's correlations, in which what diverges for flat modes has cancelled by (*). With the means A, B of each mode,
 s = α_i + α_j and
 
     Δ = (1 − β)² [(1 + β) s − α_i α_j] + β (α_i − α_j)²,

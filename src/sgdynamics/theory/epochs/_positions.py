@@ -71,7 +71,8 @@ def _solve(E: Block, F: Block, Q: Block) -> Block:
     one = jnp.broadcast_to(jnp.eye(2, dtype=E.dtype), E.shape)
     kron = lambda A, B: (A[..., :, None, :, None] * B[..., None, :, None, :]).reshape(*A.shape[:-2], 4, 4)
     lost = -(kron(E, one) + kron(one, F) + kron(E, F))
-    closed = (lost[..., 0, 0] == 0)[..., None, None] & (jnp.arange(4) == 0)[:, None] & (jnp.arange(4) == 0)[None, :]
+    corner = jnp.zeros((4, 4), bool).at[0, 0].set(True)
+    closed = jnp.broadcast_to(corner, lost.shape) & (lost[..., :1, :1] == 0)  # yy of flat modes: its Q is 0
     X = jnp.linalg.solve(lost + closed.astype(E.dtype), Q.reshape(*Q.shape[:-2], 4, 1))
     return X.reshape(Q.shape)
 

@@ -27,6 +27,8 @@ times the frozen variance of a mode, η²M cσ²h/6. The mean tends to −(η/2)
 Momentum turns η into η/(1−β) where its memory is short against an epoch, M (1−β) ≫ 1.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
@@ -50,7 +52,9 @@ def regression_floor(
     What is left of flat directions' variance. For many samples P, any batch size; work of order M² P. **Raises**
     as `regression_covariances` does.
     """
-    return _orders(epoch(x, y, learning_rate, batch_size, momentum))[0]
+    e = epoch(x, y, learning_rate, batch_size, momentum)
+    M = frozen(e)
+    return _weights(e, _added_floor(e, M, _sources(e, M).floor))
 
 
 def regression_second_order(
@@ -66,37 +70,58 @@ def regression_second_order(
 
     For many samples P, any batch size; work of order M² P. **Raises** as `regression_covariances` does.
     """
-    D, Q = _orders(epoch(x, y, learning_rate, batch_size, momentum))
-    return D + Q + transposed(Q)
+    e = epoch(x, y, learning_rate, batch_size, momentum)
+    M = frozen(e)
+    sources = _sources(e, M)
+    rest = _added_rest(e, sources)
+    return _weights(e, _added_floor(e, M, sources.floor) + rest + transposed(rest))
 
 
-def _orders(e: Epoch) -> tuple[Float[Array, "positions inputs inputs"], Float[Array, "positions inputs inputs"]]:
-    """D_l and Q_l, the weights' parts."""
-    A, F, η, N = e.transition, e.kick, e.rate, e.x.shape[1]
-    (Z, S, s, X), M = _sources(e), frozen(e)
+class Sources(NamedTuple):
+    """At all positions: `floor` Z_l, `rest` S_l, `rest_of_batch` s_l and `later` X_l."""
+
+    floor: Array
+    rest: Array
+    rest_of_batch: Array
+    later: Array
+
+
+def _weights(e: Epoch, added: Array) -> Float[Array, "positions inputs inputs"]:
+    """The weights' part of what is added in every step, kept up over the epochs."""
+    N = e.x.shape[1]
+    return cyclic(e.transition, added)[:, :N, :N]
+
+
+def _added_floor(e: Epoch, M: Array, Z: Array) -> Array:
+    """What a step adds to D_l."""
+    A, F, N = e.transition, e.kick, e.x.shape[1]
     cross = A @ Z @ F.T
-    D = cyclic(A, η**2 * e.factor * F @ e.scatter(M[:, :N, :N]) @ F.T - η * (cross + transposed(cross)))
-    Q = cyclic(A, -η * F @ S @ A.T + η * A @ X @ F.T - η**2 * F @ s @ F.T)
-    return D[:, :N, :N], Q[:, :N, :N]
+    own = e.rate**2 * e.factor * F @ e.scatter(M[:, :N, :N]) @ F.T
+    return own - e.rate * (cross + transposed(cross))
 
 
-def _sources(e: Epoch) -> tuple[Array, Array, Array, Array]:
-    """Z_l, S_l, s_l and X_l at all positions."""
+def _added_rest(e: Epoch, sources: Sources) -> Array:
+    """What a step adds to Q_l."""
+    A, F, η = e.transition, e.kick, e.rate
+    return η * A @ sources.later @ F.T - η * F @ sources.rest @ A.T - η**2 * F @ sources.rest_of_batch @ F.T
+
+
+def _sources(e: Epoch, M: Array) -> Sources:
+    """From pairs of positions n < l, one l after the other."""
     A, F, η, N, positions = e.transition, e.kick, e.rate, e.x.shape[1], jnp.arange(e.batches)
-    scale, M, of_responses = η * e.anticorrelation * e.factor, e.weights(frozen(e)), e.scatter(e.weights(e.responses))
+    scale, of_responses = η * e.anticorrelation * e.factor, e.scatter(e.weights(e.responses))
     with_noise = -η * e.anticorrelation * e.weights(e.sums) @ e.noise  # E δ_n b_jᵀ, j ≥ n
 
     def at(carry, l):
         B, X = carry
-        gone = (positions < l)[:, None, None]
-        since = jnp.maximum(l - 1 - positions, 0)
+        gone, since = (positions < l)[:, None, None], jnp.maximum(l - 1 - positions, 0)
         Z = scale * jnp.sum(jnp.where(gone, e.responses[since] @ e.scatter(B[..., :N]), 0), axis=0)
         change = jnp.where(gone, of_responses[since], 0)
         S, s = scale * jnp.sum(change @ B, axis=0), scale * jnp.sum(change @ with_noise, axis=0)
         later = jnp.where((positions <= l)[:, None, None], B @ A.T + η * with_noise @ F.T, B)
-        return (later, A @ X - η * F @ s), (Z, S, s, X)
+        return (later, A @ X - η * F @ s), Sources(Z, S, s, X)
 
-    return jax.lax.scan(at, (M, jnp.zeros_like(F)), positions)[1]
+    return jax.lax.scan(at, (e.weights(M), jnp.zeros_like(F)), positions)[1]
 
 
 def regression_flat_floor(

@@ -53,9 +53,6 @@ def stationary_variances(
     complete = _published if form == "published" else _exact
     weights, velocities = complete(η * h, β, M)
     white_weights, white_velocities = _white(η * h, β)
-    κ = _checks.provided(κ, "left_out", κ, (κ == 0) | (h > 0) | (C == 0), allowed="0 where a mode has no curvature",
-                         remedy="What does not cancel over an epoch makes it diffuse: choose a batch size that "
-                         "divides the samples, or add weight decay.")  # fmt: skip
     mixed = lambda epochs, white: η**2 * C * ((1 - κ) * epochs + κ * white)
     return mixed(weights, white_weights), mixed(velocities, white_velocities)
 
@@ -76,11 +73,12 @@ def position_variances(
     **Raises** as `stationary_variances` does.
     """
     positions = _checks.count("batches_per_epoch", batches_per_epoch)
-    h, C, η, β, M, κ = _settings(curvature, noise_variance, learning_rate, momentum, positions, left_out)
+    h, C, η, β, _, κ = _settings(curvature, noise_variance, learning_rate, momentum, positions, left_out)
     pair = Pair(η * h, η * h, β)
     complete, white = _positions.complete_epochs(pair, positions), _moments.white(pair)
-    mixed = lambda epochs, white: jnp.moveaxis(η**2 * C * ((1 - κ) * epochs + κ * white), 0, -1)
-    return mixed(complete.weights, white.weights), mixed(complete.velocities, white.velocities)
+    mixed = lambda epochs, white: η[None] ** 2 * C[None] * ((1 - κ[None]) * epochs + κ[None] * white[None])
+    moments = mixed(complete.weights, white.weights), mixed(complete.velocities, white.velocities)
+    return jnp.moveaxis(moments[0], 0, -1), jnp.moveaxis(moments[1], 0, -1)
 
 
 def white_variances(
@@ -127,6 +125,9 @@ def _settings(curvature, noise_variance, learning_rate, momentum, batches_per_ep
     η, β, _ = _arguments.hyperparameters(learning_rate, momentum)
     M, κ = _autocovariance.batches(batches_per_epoch), _autocovariance.share(left_out)
     h, C, η, β, M, κ = _arguments.broadcast(h, C, η, β, M, κ)
+    κ = _checks.provided(κ, "left_out", κ, (κ == 0) | (h > 0) | (C == 0), allowed="0 where a mode has no curvature",
+                         remedy="What does not cancel over an epoch makes it diffuse: choose a batch size that "
+                         "divides the samples, or add weight decay.")  # fmt: skip
     return [h, C, _arguments.stable(η, β, h), β, M, κ]
 
 

@@ -1,0 +1,85 @@
+"""Predictions for shuffled epochs, and `compare` telling the samplers apart. False-alarm rate 1e-3, fixed seeds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sgdynamics as sgd
+from sgdynamics import samplers
+from sgdynamics.theory import epochs
+
+KEY = jax.random.key(11)
+DATA = sgd.data.teacher_student(KEY, samples=24, inputs=5, label_noise_std=0.6, input_covariance=np.eye(5))
+PROBLEM = sgd.Problem(sgd.networks.Linear(5, 1), DATA)
+RATE, BATCH = 0.004, 4
+SAMPLERS = {"with": samplers.WithReplacement, "without": samplers.WithoutReplacement, "epochs": samplers.Epochs}
+
+
+def descent(sampler, learning_rate=RATE, momentum=0.0):
+    return sgd.SGD(PROBLEM, learning_rate=learning_rate, sampler=sampler, momentum=momentum)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return {name: sgd.predict(descent(kind(BATCH))) for name, kind in SAMPLERS.items()}
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_the_prediction_is_theorys_average_over_the_epoch(momentum):
+    dynamics = descent(samplers.Epochs(5), momentum=momentum)
+    law = sgd.predict(dynamics, form="frozen")
+    C = sgd.noise.minibatch(PROBLEM, dynamics.sampler).covariance(law.mean)
+    H = PROBLEM.hessian(law.mean)
+    setting = {
+        "learning_rate": RATE, "momentum": momentum, "batches_per_epoch": 4, "left_out": epochs.left_out(24, 5)
+    }  # fmt: skip
+    phase = epochs.phase_covariance(H, C, **setting)
+    np.testing.assert_allclose(law.covariance, phase[:5, :5], rtol=1e-9, atol=1e-16)
+    np.testing.assert_allclose(law.mean, PROBLEM.minimum(), atol=1e-12)
+    if momentum:
+        scale = np.repeat([1.0, 1 / RATE], 5)
+        np.testing.assert_allclose(law.phase_covariance, scale[:, None] * phase * scale[None], rtol=1e-9, atol=1e-14)
+    lags = np.array([0, 2])
+    np.testing.assert_allclose(law.autocovariance(lags)[0], law.covariance, rtol=1e-9, atol=1e-16)
+    assert np.abs(law.circulation() + law.circulation().T).max() < 1e-18
+    # a run begins between two epochs, where the weights scatter least
+    start = jax.vmap(law.draw)(jax.random.split(KEY, 4000)).position
+    between = epochs.position_covariances(H, C, **setting)[0, :5, :5]
+    np.testing.assert_allclose(np.cov(start.T), between, atol=0.1 * np.trace(between))
+    assert np.trace(between) < np.trace(law.covariance)
+
+
+def test_fresh_labels_with_epochs_have_no_law():
+    fresh = sgd.Problem(sgd.networks.Linear(5, 1), sgd.data.FreshLabels(DATA, 0.3))
+    with pytest.raises(ValueError, match=r"FreshLabels.*WithReplacement"):
+        sgd.predict(sgd.SGD(fresh, learning_rate=RATE, sampler=samplers.Epochs(4)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1])
+def test_compare_tells_the_samplers_apart_blind(expected, seed):
+    """An envelope with the three samplers in an order that the test does not use before it has decided."""
+    order = np.random.default_rng(seed).permutation(list(SAMPLERS))
+    for envelope, name in enumerate(order):
+        key = jax.random.fold_in(KEY, 10 * seed + envelope)
+        # all from the minimum, with the same burn-in: nothing but the records differs
+        measured = sgd.simulate(descent(SAMPLERS[name](BATCH)), sgd.statistics.Covariance(), replicas=2048,
+                                burn_in=4800, steps=4800, initial=expected["with"].mean, key=key)  # fmt: skip
+        accepted = [guess for guess, law in expected.items() if sgd.compare(measured, law).verdict == "agrees"]
+        assert accepted == [name]
+
+
+def test_records_that_are_no_average_over_epochs_are_not_taken_for_one(expected):
+    dynamics = descent(samplers.Epochs(BATCH))
+    law = expected["epochs"]
+    once = {"replicas": 512, "initial": law, "key": KEY}
+    with pytest.warns(UserWarning, match="every"):
+        at_the_ends = sgd.simulate(dynamics, sgd.statistics.Covariance(), steps=600, every=6, **once)
+    found = sgd.compare(at_the_ends, law)
+    assert found.verdict == "undecided" and "epochs of 6 batches" in str(found)
+    between, V = law.known_start_covariance, law.modes.vectors
+    assert sgd.compare(at_the_ends.estimates, V @ between @ V.T).verdict == "agrees"
+    coprime = sgd.simulate(dynamics, sgd.statistics.Covariance(), steps=3000, every=5, **once)
+    assert sgd.compare(coprime, law).verdict == "agrees"
+    assert jnp.all(coprime.alive)
