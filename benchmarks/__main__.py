@@ -6,10 +6,10 @@ from types import ModuleType
 
 import jax
 
-from benchmarks import deep_linear, regression
+from benchmarks import deep_linear, epochs, regression
 from benchmarks.timing import machine
 
-BENCHMARKS = {"regression": regression, "deep_linear": deep_linear}
+BENCHMARKS = {"regression": regression, "epochs": epochs, "deep_linear": deep_linear}
 
 
 def main() -> None:
@@ -19,12 +19,12 @@ def main() -> None:
 
 
 def report(name: str, module: ModuleType) -> None:
-    """Runs one benchmark; ratios are against its first contender."""
+    """Runs one benchmark; ratios of rates are against its first contender, or the one that its `base` names."""
     timings = module.run()
-    base = next(iter(timings.values())).rate
+    base = getattr(module, "base", lambda contender: next(iter(timings)))
     print(f"{name:48} {'10⁶ replica-steps/s':>20} {'ratio':>9}")
     for contender, timing in timings.items():
-        print(f"{contender:48} {timing.rate / 1e6:20.4f} {timing.rate / base:9.2f}")
+        print(f"{contender:48} {timing.rate / 1e6:20.4f} {timing.rate / timings[base(contender)].rate:9.2f}")
     record = {
         "machine": machine(),
         "replica_steps_per_second": {contender: timing.rate for contender, timing in timings.items()},
@@ -33,6 +33,7 @@ def report(name: str, module: ModuleType) -> None:
     folder = pathlib.Path("results/bench")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(record, indent=2))
+    print(", ".join(f"{name} {value}" for name, value in record["machine"].items()))
     print(f"written to {folder / name}.json")
 
 
