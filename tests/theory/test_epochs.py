@@ -92,6 +92,7 @@ def test_the_average_over_the_epoch_and_its_positions_are_one_law_at_any_curvatu
     assert np.abs(published[0][0] / average[0][1] - 1) > 1  # no digit left at ηh = 5e-15
 
 
+@pytest.mark.long
 def test_coloured_recursion_has_the_same_law_and_the_same_correlations_in_time():
     rng = np.random.default_rng(5)
     A, B = rng.normal(size=(2, 3, 3))
@@ -202,6 +203,7 @@ def test_epochs_without_cancellation_are_white_noise():
     close(measured, scale @ expected @ scale, 1e-10)
 
 
+@pytest.mark.long
 def test_derivatives_equal_finite_differences():
     rng = np.random.default_rng(3)
     A, B = rng.normal(size=(2, 3, 3))
