@@ -157,14 +157,15 @@ def by_pairs(x, y, η, S, β, epochs_before):
         R.append(now)
     lags = t[:, None] - t[None, :] - 1
     L = np.where((lags >= 0)[:, :, None, None], np.array(R)[np.maximum(lags, 0)], 0)  # δ_t = Σ_s L_ts kick_s
-    path = lambda source: np.einsum("tsij,srjk,urlk->tuil", L, source, L, optimize=True)
+    whole = lambda X: X.swapaxes(1, 2).reshape(steps * N, steps * N)
+    blocks = lambda X: X.reshape(steps, N, steps, N).swapaxes(1, 2)
+    path = lambda source: blocks(whole(L) @ whole(source) @ whole(L).T)
     δδ = path(η**2 * correlation[:, :, None, None] * C)
     floor = path(η**2 * correlation[:, :, None, None] * K(δδ))
     # δ²_t = η² Σ_{s>n} L_ts dH_s L_sn dH_n δ_n
-    middle = correlation[:, :, None, None] * K(L)
-    rest = η**2 * np.einsum("tsij,snjk,ntkl->til", L, middle, δδ, optimize=True)
+    rest = η**2 * blocks(whole(L) @ whole(correlation[:, :, None, None] * K(L)) @ whole(δδ))
     at = t[-M:]
-    return floor[at, at], rest[at]
+    return floor[at, at], rest[at, at]
 
 
 @pytest.mark.parametrize(("samples", "batch_size", "momentum"), [(7, 2, 0.5), (6, 1, 0.0)])
