@@ -1,5 +1,6 @@
 """Kühn and Rosenow, Anti-correlated noise in epoch-based SGD and its implications (slides, Prague, 2025)."""
 
 from sgdynamics.experiments.kuehn2025._fig12_13 import FIG12_13 as FIG12_13
+from sgdynamics.experiments.kuehn2025._fig14 import FIG14 as FIG14
 from sgdynamics.experiments.kuehn2025._fig16 import FIG16 as FIG16
 from sgdynamics.experiments.kuehn2025._fig25 import FIG25 as FIG25

@@ -6,11 +6,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from sgdynamics.plotting._kuehn2025._fig12_13 import fig12_13
+from sgdynamics.plotting._kuehn2025._fig14 import fig14
 from sgdynamics.plotting._kuehn2025._fig16 import fig16
 from sgdynamics.plotting._kuehn2025._fig25 import fig25
 
 FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {
     "kuehn2025/fig12_13": fig12_13,
+    "kuehn2025/fig14": fig14,
     "kuehn2025/fig16": fig16,
     "kuehn2025/fig25": fig25,
 }
