@@ -16,7 +16,7 @@ epochs, at every position. All second moments below are linear in it, so that th
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from sgdynamics import _checks
 from sgdynamics._types import RealScalar
@@ -24,7 +24,7 @@ from sgdynamics.theory import _arguments
 
 
 def noise_autocovariance(
-    lag: Int[ArrayLike, "..."], *, batches_per_epoch: Int[ArrayLike, "..."], left_out: RealScalar = 0.0
+    lag: Int[ArrayLike, "..."], *, batches_per_epoch: Real[ArrayLike, "..."], left_out: RealScalar = 0.0
 ) -> Float[Array, "..."]:
     """cov(δg_k, δg_{k+lag}) averaged over the position k in the epoch, in units of C (2).
 
@@ -48,12 +48,11 @@ def left_out(samples: int, batch_size: int) -> Float[Array, ""]:
     return _checks.float64("left_out", (P % S) / max(P - S, 1))
 
 
-def batches(value: Int[ArrayLike, "..."]) -> Int[Array, "..."]:
-    """M ≥ 1, of any shape."""
+def batches(value: Real[ArrayLike, "..."]) -> Int[Array, "..."]:
+    """M ≥ 1, of any shape; whole floats are taken as what they mean."""
     M = jnp.asarray(value)
-    if not jnp.issubdtype(M.dtype, jnp.integer):
-        raise ValueError(f"batches_per_epoch = {value!r}, but it must be a whole number: samples // batch_size.")
-    return _checks.require("batches_per_epoch", M, M >= 1, allowed="≥ 1")
+    allowed = "a whole number ≥ 1: samples // batch_size"
+    return _checks.require("batches_per_epoch", M, (M >= 1) & (M == jnp.floor(M)), allowed=allowed).astype(jnp.int64)
 
 
 def share(value: RealScalar) -> Float[Array, "..."]:

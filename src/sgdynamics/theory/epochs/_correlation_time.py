@@ -17,7 +17,7 @@ at 10 h_cross still 6 % are missing. σ_u² is hardly changed.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, Real
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from sgdynamics import _checks
 from sgdynamics._types import RealScalar
@@ -33,7 +33,7 @@ def correlation_time(
     *,
     learning_rate: RealScalar,
     momentum: RealScalar,
-    batches_per_epoch: Int[ArrayLike, "..."],
+    batches_per_epoch: Real[ArrayLike, "..."],
     left_out: RealScalar = 0.0,
 ) -> Float[Array, "..."]:
     """τ = 2σ_θ²/σ_u², in steps (18). All arguments broadcast.
@@ -48,7 +48,7 @@ def correlation_time(
 
 
 def flat_correlation_time(
-    *, momentum: RealScalar, batches_per_epoch: Int[ArrayLike, "..."], form: str = "exact"
+    *, momentum: RealScalar, batches_per_epoch: Real[ArrayLike, "..."], form: str = "exact"
 ) -> Float[Array, "..."]:
     """τ for vanishing curvature, in steps; "published": τ_SGD = (M/3)(1 + β)/(1 − β), for M (1 − β) ≫ 1.
 
@@ -62,7 +62,7 @@ def flat_correlation_time(
 
 
 def crossover_curvature(
-    *, learning_rate: RealScalar, momentum: RealScalar, batches_per_epoch: Int[ArrayLike, "..."]
+    *, learning_rate: RealScalar, momentum: RealScalar, batches_per_epoch: Real[ArrayLike, "..."]
 ) -> Float[Array, "..."]:
     """h_cross = 3 (1 − β)/(η M), where the asymptotes of τ meet. All arguments broadcast.
 

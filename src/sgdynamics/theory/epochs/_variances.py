@@ -14,7 +14,7 @@ M (1 − β) ≫ 1 only. At fixed M it is the above at h = 0, where p_n = (1 −
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, Real
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from sgdynamics import _checks
 from sgdynamics._types import RealScalar
@@ -34,7 +34,7 @@ def stationary_variances(
     *,
     learning_rate: RealScalar,
     momentum: RealScalar,
-    batches_per_epoch: Int[ArrayLike, "..."],
+    batches_per_epoch: Real[ArrayLike, "..."],
     left_out: RealScalar = 0.0,
     form: str = "exact",
 ) -> Variances:
@@ -103,7 +103,7 @@ def flat_variances(
     *,
     learning_rate: RealScalar,
     momentum: RealScalar,
-    batches_per_epoch: Int[ArrayLike, "..."],
+    batches_per_epoch: Real[ArrayLike, "..."],
     form: str = "exact",
 ) -> Variances:
     """(σ_θ², σ_u²) for vanishing curvature; "published": (20), for M (1 − β) ≫ 1. All arguments broadcast.
