@@ -15,6 +15,8 @@ import sgdynamics as sgd
 from sgdynamics import samplers
 from sgdynamics.theory import epochs
 
+pytestmark = pytest.mark.long
+
 KEY = jax.random.key(7)
 CURVATURE = np.geomspace(1e-4, 1.0, 9)
 RATE = 0.5
