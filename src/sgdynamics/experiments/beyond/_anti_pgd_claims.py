@@ -40,7 +40,7 @@ def _law_claims(anti: Path, case: Case) -> list[Claim]:
     return [
         Claim.equality(
             "Anti-PGD/tr H at z", place, f"change of tr H at z = θ − ξ after {case.config.steps} steps",
-            **evidence(flattened), expected=expected, resolution=abs(expected) / 10, tolerance=next_order,
+            **evidence(flattened), expected=expected, resolution=abs(expected) / 8, tolerance=next_order,
             note="tolerance: the term of order σ⁴ in E tr H(θ + ξ)",
         ),
         Claim.rejection(

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 import sgdynamics as sgd
 from sgdynamics._types import Matrix, PRNGKey, Scalar, Vector
@@ -32,12 +32,15 @@ Variances = Float[np.ndarray, "steps parameters"]
 def trace(problem: sgd.Problem, θ: Vector) -> Scalar:
     """tr ∇²L(θ) of a network with one hidden layer of tanh, squared error."""
     first, second = problem.unflatten(θ).layers
-    x, W = problem.data.x, second.weight
-    φ = jnp.tanh(x @ first.weight.T + first.bias)
-    φ1, r = 1 - φ**2, φ @ W.T + second.bias - problem.data.y
-    φ2 = -2 * φ * φ1
-    hidden = φ1**2 @ jnp.sum(W**2, axis=0) + jnp.sum((r @ W) * φ2, axis=1)
-    return jnp.mean(W.shape[0] * (1 + jnp.sum(φ**2, axis=1)) + (1 + jnp.sum(x**2, axis=1)) * hidden)
+    W = second.weight
+
+    def of_one(x: Float[Array, " inputs"], y: Float[Array, " outputs"]) -> Scalar:
+        φ = jnp.tanh(first(x))
+        φ1, r = 1 - φ**2, second(φ) - y
+        hidden = jnp.sum(W**2, axis=0) * φ1**2 - 2 * (r @ W) * φ * φ1  # φ'' = −2 φ φ'
+        return W.shape[0] * (1 + φ @ φ) + (1 + x @ x) * jnp.sum(hidden)
+
+    return jnp.mean(jax.vmap(of_one)(problem.data.x, problem.data.y))
 
 
 class Derivatives(NamedTuple):
@@ -59,7 +62,9 @@ def derivatives(problem: sgd.Problem, θ: Vector, weight_decay: float) -> Deriva
     return Derivatives(a + weight_decay, Q, jax.lax.map(along, Q.T), second)
 
 
-def variances(a: Vector, steps: int, *, learning_rate: float, std: float, anticorrelated: bool) -> Variances:
+def variances(
+    a: Float[ArrayLike, " parameters"], steps: int, *, learning_rate: float, std: float, anticorrelated: bool
+) -> Variances:
     """V_k, k = 0, …, `steps`."""
     x, k = learning_rate * np.asarray(a), np.arange(steps + 1)[:, None]
     u = (1 - x) ** 2
@@ -94,7 +99,7 @@ def traces(problem: sgd.Problem, points: Float[Array, "points parameters"]) -> F
     return jax.lax.map(lambda θ: trace(problem, θ), points)
 
 
-def rounding(at: Derivatives, variances: Float[np.ndarray, "... parameters"]) -> Float[np.ndarray, "..."]:
+def rounding(at: Derivatives, variances: Variances) -> Float[np.ndarray, " steps"]:
     """½ Σ V_i q_iᵀ(∇² tr H)q_i: what fluctuations add to tr H."""
     Q = np.asarray(at.modes)
     return np.asarray(variances) @ np.sum(Q * (np.asarray(at.trace_hessian) @ Q), axis=0) / 2

@@ -17,6 +17,8 @@ PGD: E v' = v (1 − η|u|²), E|u'|² = (1 − ηv²)²|u|² + d σ². Both are
 so that PGD is the faster one below ηv² = ½; L̃ = L + (σ²/2) tr H has d σ² instead.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -45,41 +47,43 @@ def problem(transverse: int) -> sgd.Problem:
 
 
 def anticorrelated(start: float, steps: int, *, transverse: int, learning_rate: float, std: float) -> tuple[Path, Path]:
-    """v and |u|² of z after 0, …, `steps` steps of Anti-PGD from u = 0, v = `start`."""
-    v, s, path, η = start, 0.0, [(start, 0.0)], learning_rate
-    for k in range(steps):
-        σ2 = std**2 * (k > 0)  # ξ_0 = 0
-        m2, m4 = v**2 + σ2, v**4 + 6 * v**2 * σ2 + 3 * σ2**2
-        v, s = (
-            v - η * v * (s + transverse * σ2),
-            (1 - 2 * η * m2 + η**2 * m4) * s + η**2 * m4 * transverse * σ2,
-        )
-        path.append((v, s))
-    v, s = np.transpose(path)
-    return v, s
+    """v and |u|² of z after 0, …, `steps` steps of Anti-PGD from u = 0, v = `start`; ξ_0 = 0."""
+    step = lambda v, s, k: anticorrelated_step(v, s, transverse, learning_rate, std**2 * (k > 0))
+    return _iterated(step, start, steps)
 
 
 def uncorrelated(start: float, steps: int, *, transverse: int, learning_rate: float, std: float) -> tuple[Path, Path]:
     """v and |u|² of PGD."""
-    v, s, path, η = start, 0.0, [(start, 0.0)], learning_rate
-    for _ in range(steps):
-        v, s = v * (1 - η * s), (1 - η * v**2) ** 2 * s + transverse * std**2
-        path.append((v, s))
-    v, s = np.transpose(path)
-    return v, s
+    return _iterated(lambda v, s, k: uncorrelated_step(v, s, transverse, learning_rate, std**2), start, steps)
+
+
+def anticorrelated_step(v: float, s: float, d: int, η: float, σ2: float) -> tuple[float, float]:
+    """E v' and E|u'|² of z, given v and |u|² = s."""
+    m2, m4 = v**2 + σ2, v**4 + 6 * v**2 * σ2 + 3 * σ2**2
+    return v - η * v * (s + d * σ2), (1 - 2 * η * m2 + η**2 * m4) * s + η**2 * m4 * d * σ2
+
+
+def uncorrelated_step(v: float, s: float, d: int, η: float, σ2: float) -> tuple[float, float]:
+    """E v' and E|u'|² of θ, given v and |u|² = s."""
+    return v * (1 - η * s), (1 - η * v**2) ** 2 * s + d * σ2
+
+
+def _iterated(step: Callable[[float, float, int], tuple[float, float]], v: float, steps: int) -> tuple[Path, Path]:
+    path = [(v, 0.0)]
+    for k in range(steps):
+        path.append(step(*path[-1], k))
+    first, second = np.transpose(path)
+    return first, second
 
 
 def escaping(start: float, steps: int, *, transverse: int, learning_rate: float, std: float) -> tuple[Path, Path]:
     """E v² and E|u|² of PGD where v changes sign: E v²|u|² = E v² E|u|², |u|⁴ of a normal u, v⁴ = (v²)². A sketch."""
-    p, s, path, η, d = start**2, 0.0, [(start**2, 0.0)], learning_rate, transverse
-    for _ in range(steps):
-        p, s = (
-            p * (1 - 2 * η * s + (1 + 2 / d) * (η * s) ** 2) + std**2,
-            s * (1 - η * p) ** 2 + d * std**2,
-        )
-        path.append((p, s))
-    p, s = np.transpose(path)
-    return p, s
+    η, d, σ2 = learning_rate, transverse, std**2
+    step = lambda p, s, _: (
+        p * (1 - 2 * η * s + (1 + 2 / d) * (η * s) ** 2) + σ2,
+        s * (1 - η * p) ** 2 + d * σ2,
+    )
+    return _iterated(step, start**2, steps)
 
 
 def rate(v: Path, *, transverse: int, learning_rate: float, std: float) -> float:
