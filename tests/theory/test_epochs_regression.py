@@ -43,7 +43,9 @@ def over_all_orders(x, y, η, S, *, strength=1.0, momentum=0.0):
     return means, of(A)[:, 1 : N + 1, 1 : N + 1] - outer(means), of(g) - outer(of_g)
 
 
-@pytest.mark.parametrize(("samples", "batch_size", "momentum"), [(5, 1, 0.9), (5, 2, 0.0)])
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "momentum"), [pytest.param(5, 1, 0.9, marks=pytest.mark.long), (5, 2, 0.0)]
+)
 def test_frozen_noise_is_exact_at_every_position(samples, batch_size, momentum):
     x, y = small(samples)
     _, expected, gradients = over_all_orders(x, y, 0.7, batch_size, strength=0.0, momentum=momentum)
@@ -54,7 +56,10 @@ def test_frozen_noise_is_exact_at_every_position(samples, batch_size, momentum):
     )
 
 
-@pytest.mark.parametrize(("samples", "batch_size", "momentum"), [(5, 1, 0.5), (6, 2, 0.0), (6, 3, 0.9)])
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "momentum"),
+    [pytest.param(5, 1, 0.5, marks=pytest.mark.long), pytest.param(6, 2, 0.0, marks=pytest.mark.long), (6, 3, 0.9)],
+)  # fmt: skip
 def test_the_first_order_is_the_derivative_with_respect_to_the_multiplicative_noise(samples, batch_size, momentum):
     x, y = small(samples)
     settings = {"learning_rate": 0.7, "batch_size": batch_size, "momentum": momentum}
@@ -68,6 +73,7 @@ def test_the_first_order_is_the_derivative_with_respect_to_the_multiplicative_no
     assert np.abs(covariance).max() > 1e-4 or samples == 2 * batch_size  # two batches have no third moments
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("learning_rate", [0.02, 0.2])
 def test_what_is_neglected_is_positive_and_below_its_scale(learning_rate):
     x, y = small(6)
@@ -80,6 +86,7 @@ def test_what_is_neglected_is_positive_and_below_its_scale(learning_rate):
     assert 0.1 * scale < missing < scale < 0.2 * np.trace(known)
 
 
+@pytest.mark.long
 def test_the_average_over_positions_is_that_of_the_averaged_noise():
     """Kühn and Rosenow, Eq. 2: −C (M−j)/(M(M−1)) at lag j, in the general linear recursion."""
     data = sgd.data.teacher_student(jax.random.key(2), samples=30, inputs=5, label_noise_std=0.5)
@@ -98,6 +105,7 @@ def test_the_average_over_positions_is_that_of_the_averaged_noise():
     np.testing.assert_allclose(gradients.mean(axis=0), expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.long
 def test_frozen_noise_is_that_of_a_quadratic_loss_where_examples_are_left_out():
     x, y = small(13)
     h, V = np.linalg.eigh(x.T @ x / 13)

@@ -70,6 +70,7 @@ def compiled(f, x, y, S):
     return jax.jit(lambda η, β=0.0: f(x, y, learning_rate=η, batch_size=S, momentum=β))
 
 
+@pytest.mark.long
 def test_frozen_noise_misses_the_flat_mode_and_the_second_order_has_it():
     """Exact but for moments of four batches beyond pairs, O(1/P)."""
     samples = 14
@@ -92,6 +93,7 @@ def test_frozen_noise_misses_the_flat_mode_and_the_second_order_has_it():
     assert abs((exact - frozen - first) / second - 1) < 4 / samples
 
 
+@pytest.mark.long
 def test_the_first_order_of_the_mean_errs_in_the_second():
     x, y = steep_and_flat(8)
     exact, first = compiled(epochs.regression_moments, x, y, 2), compiled(epochs.regression_means, x, y, 2)
@@ -104,7 +106,8 @@ def test_the_first_order_of_the_mean_errs_in_the_second():
     ("f", "limit", "momenta"),
     [
         (epochs.regression_means, epochs.regression_flat_mean, [0.0, 0.5]),
-        (epochs.regression_floor, epochs.regression_flat_floor, [0.0]),  # with momentum for long epochs only
+        # with momentum for long epochs only
+        pytest.param(epochs.regression_floor, epochs.regression_flat_floor, [0.0], marks=pytest.mark.long),
     ],
 )
 def test_limits_are_reached_as_the_learning_rate(f, limit, momenta):
@@ -127,6 +130,7 @@ def test_the_limit_of_the_mean_is_the_gradients_covariance_with_the_hessian():
     np.testing.assert_allclose(limit, -0.15 * np.linalg.solve(H, product), rtol=1e-12)
 
 
+@pytest.mark.long
 def test_long_epochs_of_normal_inputs_have_the_floor_in_closed_form():
     x, y = steep_and_flat(6000)
     η, S = 1e-4, 60
@@ -168,7 +172,9 @@ def by_pairs(x, y, η, S, β, epochs_before):
     return floor[at, at], rest[at, at]
 
 
-@pytest.mark.parametrize(("samples", "batch_size", "momentum"), [(7, 2, 0.5), (6, 1, 0.0)])
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "momentum"), [pytest.param(7, 2, 0.5, marks=pytest.mark.long), (6, 1, 0.0)]
+)
 def test_the_second_order_is_that_of_all_pairs_step_by_step(samples, batch_size, momentum):
     x, y = small(samples)
     settings = {"learning_rate": 0.4, "batch_size": batch_size, "momentum": momentum}
@@ -179,6 +185,7 @@ def test_the_second_order_is_that_of_all_pairs_step_by_step(samples, batch_size,
     assert np.abs(rest).max() > 1e-3 * np.abs(floor).max()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("f", [epochs.regression_moments, epochs.regression_second_order])
 def test_moments_and_second_order_can_be_differentiated_and_compiled(f):
     x, y = small(5)
@@ -192,6 +199,7 @@ def test_moments_and_second_order_can_be_differentiated_and_compiled(f):
     np.testing.assert_allclose(of_rate + 0.1 * jnp.sum(of_x * x), expected, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_moments_are_refused_beyond_the_limit_of_stability_and_only_there():
     x, y = small(4)
 
