@@ -252,7 +252,7 @@ FIG14 = register(
         config=Fig14Config,
         presets={
             "quick": Fig14Config(replicas=384),
-            "paper": Fig14Config(network="convolutional", rates=(0.00625, 0.0125, 0.025, 0.05, 0.1), replicas=1024),
+            "paper": Fig14Config(rates=(0.00625, 0.0125, 0.025, 0.05, 0.1), replicas=1024),
         },
         run=run,
         figure="kuehn2025/fig14",
