@@ -14,12 +14,12 @@ laws, each of which knows more than the one before:
 
                     σ_θ,i² = (η² of epochs) × (E C_ii(θ) − W_i) + η W_i/(2 (1 − β) λ_i) + …
 
-                so that all below λ_f, where W_i/λ_i is C_ii τ_SGD, have a variance that no anti-correlation holds down.
-                λ_f P depends on the network alone once λ_cross is far below the leading modes.
+                so that anti-correlations no longer hold down the variance of modes below λ_f, where the two terms are
+                equal. P λ_f depends on the network alone where λ_cross is far below the leading modes.
 
-E C_ii(θ) is that of the next batch where replicas end, mid-epoch. As it drives δ, W_i grows with it. Replicas start at
-rest in θ*; a mode is watched if the burn-in is `RELAXATIONS` (1 − β)/(ηλ) or longer, and if it has noise: residuals to
-centred one-hot targets sum to 0 at the minimum, so that some modes of the last layer have none.
+E C_ii(θ) is that of the next batch where replicas end, mid-epoch. Replicas start at rest in θ*; a mode is watched if
+the burn-in is `RELAXATIONS` (1 − β)/(ηλ) or longer, and if it has noise: residuals to centred one-hot targets sum to 0
+at the minimum, so that some modes of the last layer have none.
 """
 
 from collections.abc import Sequence
@@ -49,6 +49,11 @@ SILENT = 1e-6  # of the largest C_ii/λ_i
 SAMPLES = 16  # replicas whose C(θ) and Hessian are taken
 
 _epochs, _white = once(theory.stationary_variances), once(theory.white_variances)
+_scaled = once(lambda estimate, scale: estimate.map(lambda σ2: scale * σ2.reshape(2, -1)))
+_first, _second, _time = (
+    once(lambda estimate, of=of: estimate.map(of))
+    for of in (lambda σ2: σ2[0], lambda σ2: σ2[1], lambda σ2: 2 * σ2[0] / σ2[1])
+)
 
 Modes = Float[np.ndarray, " modes"]
 Laws = tuple[Modes, Modes]
@@ -182,16 +187,16 @@ class Measured(NamedTuple):
 
     @property
     def weights(self) -> Estimate:
-        return self.variances.map(lambda σ2: σ2[0])
+        return _first(self.variances)
 
     @property
     def velocities(self) -> Estimate:
-        return self.variances.map(lambda σ2: σ2[1])
+        return _second(self.variances)
 
     @property
     def times(self) -> Estimate:
         """τ, in steps."""
-        return self.variances.map(lambda σ2: 2 * σ2[0] / σ2[1])
+        return _time(self.variances)
 
 
 def watched(minimum: Minimum, setting: Setting, count: int, burn_in: int) -> Int[np.ndarray, " modes"]:
@@ -233,7 +238,7 @@ def measure(
     noise = frozen_noise(minimum, setting, sampling)[modes] + np.asarray(more)
     stiffness = gradients.stiffnesses(minimum.problem, θ, jnp.asarray(V.T)) + minimum.weight_decay
     return Measured(
-        ensemble.estimates["variances"].map(lambda σ2: scale * σ2.reshape(2, -1)), over_realisations(noise),
+        _scaled(ensemble.estimates["variances"], scale), over_realisations(noise),
         over_realisations(stiffness), ensemble,
     )  # fmt: skip
 

@@ -1,0 +1,156 @@
+"""Figs. 17, 18, 22 and 23 share their ensembles: one tiny run of each sampling, and the laws against oracles."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from sgdynamics import experiments, plotting
+from sgdynamics.data import Dataset
+from sgdynamics.experiments import _pretrained, _store
+from sgdynamics.experiments.kuehn2025 import _fig17, _fig18, _fig22_23, _late_components
+from sgdynamics.experiments.kuehn2025 import _late_gradients as gradients
+from sgdynamics.experiments.kuehn2025 import _late_phase as late
+from sgdynamics.experiments.kuehn2025._late_phase import Setting
+from sgdynamics.theory.epochs import HarmonicEpochs
+
+pytestmark = pytest.mark.long
+
+TINY = _fig17.Fig17Config(
+    crossover=1.0, momentum=0.5, modes=24, replicas=64, burn_in=20, epochs=20, draws=16, windows=(8, 20), decomposed=8
+)
+RUNS = {"fig17": _fig17.run, "fig18": _fig18.run, "fig22_23": _fig22_23.run}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("networks")))
+        recipe = _pretrained.Recipe("convolutional", (2, 2), samples=200)
+        patch.setitem(_pretrained.RECIPES["quick"], "convolutional", recipe)
+        steps = lambda M: range(0, TINY.epochs * M, _fig17.stride(TINY, M))
+        found = _fig17.study(TINY, experiments.Silence(), steps)
+        for module in (_fig17, _fig18, _fig22_23):
+            patch.setattr(module, "study", lambda *_: found)
+        yield found, {name: run(TINY, experiments.Silence()) for name, run in RUNS.items()}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_the_numbers_decide(results, name):
+    claims = {claim.id: claim for claim in results[1][name].claims}
+    assert [id for id, claim in claims.items() if not claim.as_expected] == []
+    quantities = {"fig17": ("weights", "velocities"), "fig18": ("times",)}.get(name, ("weights", "velocities", "times"))
+    for quantity in quantities:
+        assert {f"{sampling}/above/{quantity}" for sampling in ("epochs", "with replacement")} <= claims.keys()
+    published = {id for id in claims if id.endswith("/published")}
+    slides = {
+        "epochs/above/Σ(>) ∝ 1/published",
+        "epochs/below/Σ(<) ∝ H/published",
+        "noise/C ∝ H in all modes/published",
+    }
+    assert (name == "fig18") == published.isdisjoint(slides)
+    assert sum(id.endswith("/control") for id in claims) >= 3
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_data_are_described_and_can_be_drawn(results, name):
+    data = results[1][name].data
+    assert isinstance(data, xr.Dataset)
+    _store.check_described(data)
+    assert plotting.draw(f"kuehn2025/{name}", data).axes
+
+
+def test_modes_are_the_hessians_and_noise_is_that_of_single_examples(results):
+    minimum = results[0].minimum
+    problem, θ, V = minimum.problem, minimum.parameters, minimum.vectors
+    v, i = V[:, 7], 7
+    product = np.asarray(problem.hessian_product(θ, jnp.asarray(v))) + minimum.weight_decay * v
+    np.testing.assert_allclose(product, minimum.curvatures[i] * v, atol=1e-9)
+    x, y = problem.data.x, problem.data.y
+    each = [float(problem.gradient(θ, Dataset(x[n : n + 1], y[n : n + 1])) @ v) for n in range(len(x))]
+    np.testing.assert_allclose(np.var(each), minimum.noise[i], rtol=1e-8)
+
+
+def test_hessians_of_single_examples_are_differences_of_their_gradients(results):
+    minimum = results[0].minimum
+    problem, θ, V = minimum.problem, minimum.parameters, jnp.asarray(minimum.vectors[:, :5])
+    δ = 1e-5 * jnp.ones((1, len(θ)))
+    found = gradients.of_hessians(problem, θ, δ, V)
+    differences = (gradients.gradients(problem, θ + δ[0]) - gradients.gradients(problem, θ - δ[0])) @ V / 2
+    np.testing.assert_allclose(found, np.var(differences, axis=0), rtol=1e-4)
+
+
+def test_noise_of_the_next_batch_is_that_of_the_examples_left(results):
+    """Over random halves, at the minimum plus a shift, of which all batches of 2 are enumerated."""
+    minimum = results[0].minimum
+    θ, V = minimum.parameters[None] + 0.01, jnp.asarray(minimum.vectors[:, :3])
+    rest = np.array([3, 10, 11, 40, 77])
+    found = gradients.excesses(minimum.problem, θ, minimum.parameters, V, jnp.asarray(rest[None]), 2)[0]
+
+    def enumerated(θ):
+        g = np.asarray(gradients.gradients(minimum.problem, θ)) @ np.asarray(V)
+        pairs = [(g[a] + g[b]) / 2 - g.mean(axis=0) for a in rest for b in rest if a < b]
+        return np.mean(np.square(pairs), axis=0)
+
+    np.testing.assert_allclose(found, enumerated(θ[0]) - enumerated(minimum.parameters), rtol=1e-7)
+
+
+def test_spread_of_the_weights_within_an_epoch():
+    """Against the covariances of all pairs of positions, from the transition and the noise of one epoch."""
+    h, C, η, β, M = np.array([2.0, 0.05]), np.array([1.0, 0.3]), 0.1, 0.6, 6
+    found = late.within_epoch(h, C, Setting(η, β, 2, 12))
+    for mode in range(2):
+        law = HarmonicEpochs(
+            h[mode : mode + 1], C[mode : mode + 1, None], learning_rate=η, momentum=β, batches_per_epoch=M
+        )
+        T, b = np.array([[1 - η * h[mode], β], [-η * h[mode], β]]), np.array([-η, -η])
+        noise = C[mode] * (np.eye(M) * M - 1) / (M - 1)
+        # θ before step k: start (2 numbers), then the noises of the epoch
+        rows = [np.concatenate([np.linalg.matrix_power(T, k)[0], [(np.linalg.matrix_power(T, k - 1 - j) @ b)[0]
+                if j < k else 0.0 for j in range(M)]]) for k in range(M)]  # fmt: skip
+        joint = np.zeros((M + 2, M + 2))
+        joint[:2, :2], joint[2:, 2:] = np.asarray(law.start_covariance()), noise
+        covariance = np.array(rows) @ joint @ np.array(rows).T
+        expected = (np.trace(covariance) - covariance.sum() / M) / (M - 1)
+        np.testing.assert_allclose(found[mode], expected, rtol=1e-8)
+
+
+def test_law_of_partly_white_noise_is_between_the_two():
+    setting = Setting(0.05, 0.9, 4, 400)
+    h, C = np.array([3.0, 0.1]), np.array([0.2, 0.01])
+    epochs, white = late.law(h, C, setting, "epochs"), late.law(h, C, setting, "replacement")
+    mixed = late.law(h, C, setting, "epochs", C / 4)
+    for part, both, all_white in zip(mixed, epochs, white, strict=True):
+        np.testing.assert_allclose(part, 0.75 * both + 0.25 * all_white, rtol=1e-12)
+
+
+def test_principal_components_of_many_independent_samples_are_the_truth(results):
+    """Without correlations in time and with many samples, the exponent is that of the variances."""
+    minimum = results[0].minimum
+    h = minimum.curvatures
+    x = np.asarray(jax.random.normal(jax.random.key(0), (20_000, len(h)))) * h**0.75 @ minimum.vectors.T
+    F, s = _late_components.components(minimum, x - x.mean(axis=0))
+    assert _late_components.slope(F, s, 4.0) == pytest.approx(1.5, abs=0.1)
+
+
+def test_modes_that_have_not_relaxed_or_have_no_noise_are_not_watched(results):
+    study = results[0]
+    softest = (
+        late.RELAXATIONS * (1 - TINY.momentum) / (study.setting.learning_rate * TINY.burn_in * study.setting.batches)
+    )
+    assert study.curvatures.min() >= softest and (study.noise > 0).all()
+    assert len(set(study.modes)) == len(study.modes) <= TINY.modes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "argument"),
+    [
+        ({"network": "LeNet"}, "network"), ({"size": "large"}, "size"), ({"crossover": 0.0}, "crossover"),
+        ({"momentum": 1.0}, "momentum"), ({"batch_size": 0}, "batch_size"), ({"windows": (26,)}, "windows"),
+        ({"decomposed": 65}, "decomposed"), ({"burn_in": 0}, "burn_in"),
+    ],
+)  # fmt: skip
+def test_bad_values_are_refused(wrong, argument):
+    with pytest.raises(ValueError, match=argument):
+        _fig17.Fig17Config(**wrong)
