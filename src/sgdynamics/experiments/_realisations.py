@@ -35,5 +35,11 @@ def pooled(estimates: Sequence[Estimate], quantity: str = "mean") -> Estimate:
 
 def each(function: Callable[[PRNGKey], Any], keys: Key[Array, " realisations"], *, batch: int = 1) -> Any:
     """`function` of every key, compiled once, `batch` of them at a time: memory does not grow with their number."""
-    size = min(batch, len(keys)) if batch > 1 else None
-    return once(lambda keys: jax.lax.map(function, keys, batch_size=size))(keys)
+    if batch <= 1:
+        return once(lambda keys: jax.lax.map(function, keys))(keys)
+    # whole batches only: a smaller last one is a second loop beside the first, and on two cores their linear algebra
+    # waited for each other for ever
+    size = min(batch, len(keys))
+    filled = jnp.resize(keys, -(-len(keys) // size) * size)
+    values = once(lambda keys: jax.lax.map(function, keys, batch_size=size))(filled)
+    return jax.tree.map(lambda value: value[: len(keys)], values)
