@@ -24,7 +24,7 @@ from sgdynamics.statistics import Estimate, Snapshots
 NAMES = {"anti_pgd": "Anti-PGD", "pgd": "PGD, equal σ", "weak_pgd": "PGD, equal excess loss"}
 TRACE, OBJECTIVE, TEST_LOSS, ACCURACY = range(4)  # what is observed
 WORDS = {
-    "trace": (TRACE, "tr H at θ", "loss/w²"), "objective": (OBJECTIVE, "training loss with weight decay", "loss"),
+    "trace": (TRACE, "tr H at θ", "loss/w²"), "objective": (OBJECTIVE, "loss with weight decay", "loss"),
     "test_loss": (TEST_LOSS, "test loss", "loss"), "accuracy": (ACCURACY, "test accuracy", "1"),
 }  # fmt: skip
 LATE = 16  # records over which the end is averaged
