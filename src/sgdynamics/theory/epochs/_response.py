@@ -28,7 +28,8 @@ def means(α: Float[Array, "..."], β: Float[Array, "..."], M: Int[Array, "..."]
     total = power(_cumulating(α, β), M)
     # started at p_0 = 1: the doubly summed p up to M − 1, and the triply summed one up to M
     twice, thrice = total[..., 3, 0], total[..., 4, 0] + total[..., 3, 0]
-    pairs = jnp.maximum(M * (M - 1.0), 1.0) / 2
+    m = M.astype(α.dtype)
+    pairs = jnp.maximum(m * (m - 1), 1) / 2
     return thrice / pairs, twice / pairs
 
 
