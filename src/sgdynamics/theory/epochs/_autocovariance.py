@@ -32,7 +32,7 @@ def noise_autocovariance(
 
     **Raises** `ValueError` for fewer than one batch and a share outside [0, 1].
     """
-    h, M = _arguments.broadcast(jnp.abs(jnp.asarray(lag)), batches(batches_per_epoch))
+    h, M = _arguments.broadcast(jnp.abs(_checks.float64("lag", lag)), batches(batches_per_epoch))
     κ = share(left_out)
     together = jnp.clip(M - h, 0) / M
     return jnp.where(h == 0, 1.0, -(1 - κ) / jnp.maximum(M - 1, 1) * together)
@@ -48,11 +48,11 @@ def left_out(samples: int, batch_size: int) -> Float[Array, ""]:
     return _checks.float64("left_out", (P % S) / max(P - S, 1))
 
 
-def batches(value: Real[ArrayLike, "..."]) -> Int[Array, "..."]:
-    """M ≥ 1, of any shape; whole floats are taken as what they mean."""
-    M = jnp.asarray(value)
+def batches(value: Real[ArrayLike, "..."]) -> Float[Array, "..."]:
+    """M ≥ 1, of any shape, as a float."""
+    M = _checks.float64("batches_per_epoch", value)
     allowed = "a whole number ≥ 1: samples // batch_size"
-    return _checks.require("batches_per_epoch", M, (M >= 1) & (M == jnp.floor(M)), allowed=allowed).astype(jnp.int64)
+    return _checks.require("batches_per_epoch", M, (M >= 1) & (M == jnp.floor(M)), allowed=allowed)
 
 
 def share(value: RealScalar) -> Float[Array, "..."]:

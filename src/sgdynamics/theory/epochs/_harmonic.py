@@ -130,7 +130,7 @@ class HarmonicEpochs(eqx.Module):
 @partial(jax.jit, static_argnums=4)
 def _mean(first: Array, second: Array, momentum: Array, left_out: Array, batches: int) -> Moments:
     α, β = jnp.diagonal(first), jnp.diagonal(momentum)
-    A, B = means(α, β, jnp.full(α.shape, batches))
+    A, B = means(α, β, jnp.full(α.shape, float(batches)))
     rows, columns = _arguments.broadcast(A[:, None], B[:, None], first)[:2], _arguments.broadcast(A, B, first)[:2]
     pair = Pair(first, second, momentum)
     complete = _moments.complete_epochs(pair, (rows[0], rows[1]), (columns[0], columns[1]))

@@ -16,20 +16,19 @@ matrix, whose power costs log M products of positive terms (overdamped), for any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 BITS = 31
 
 Means = tuple[Float[Array, "..."], Float[Array, "..."]]
 
 
-def means(α: Float[Array, "..."], β: Float[Array, "..."], M: Int[Array, "..."]) -> Means:
+def means(α: Float[Array, "..."], β: Float[Array, "..."], M: Float[Array, "..."]) -> Means:
     """(A, B), all of one shape; 0 for M = 1."""
     total = power(_cumulating(α, β), M)
     # started at p_0 = 1: the doubly summed p up to M − 1, and the triply summed one up to M
     twice, thrice = total[..., 3, 0], total[..., 4, 0] + total[..., 3, 0]
-    m = M.astype(α.dtype)
-    pairs = jnp.maximum(m * (m - 1), 1) / 2
+    pairs = jnp.maximum(M * (M - 1), 1) / 2
     return thrice / pairs, twice / pairs
 
 
@@ -40,8 +39,9 @@ def _cumulating(α: Float[Array, "..."], β: Float[Array, "..."]) -> Float[Array
     return jnp.stack([jnp.stack([full(entry) for entry in row], -1) for row in rows], -2)
 
 
-def power(T: Float[Array, "... s s"], n: Int[Array, "..."]) -> Float[Array, "... s s"]:
-    """Tⁿ, each matrix with its own n."""
+def power(T: Float[Array, "... s s"], exponents: Float[Array, "..."]) -> Float[Array, "... s s"]:
+    """Tⁿ, each matrix with its own n, a whole number."""
+    n = jax.lax.stop_gradient(exponents).astype(jnp.int64)
 
     def bit(carry, i):
         power, square = carry

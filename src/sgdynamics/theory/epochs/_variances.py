@@ -150,7 +150,7 @@ def _published(α: Array, β: Array, M: Array) -> Variances:
     square = lambda a, b, c, d: jnp.stack([jnp.stack([a, b], -1), jnp.stack([c, d], -1)], -2)
     D, unit = square(1 + β - α, -β, one, zero), square(one, zero, zero, one)
     F = square((1 + β) / α, 2 * β * (α - 1 - β) / α, 2 * one, 2 * (α - 2))
-    m = M[..., None, None].astype(α.dtype)
+    m = M[..., None, None]
     inverse = jnp.linalg.inv(unit - D)
     E = D @ (power(D, M) + (unit - D) * m - unit) @ inverse @ inverse / (m * (m - 1))
     column = jnp.stack([1 - 2 * E[..., 0, 0], -E[..., 1, 0]], -1)
