@@ -6,6 +6,7 @@ from sgdynamics.experiments.beyond._commuting import COMMUTING as COMMUTING
 from sgdynamics.experiments.beyond._detailed_balance import DETAILED_BALANCE as DETAILED_BALANCE
 from sgdynamics.experiments.beyond._diffusion_peak import DIFFUSION_PEAK as DIFFUSION_PEAK
 from sgdynamics.experiments.beyond._double_descent import DOUBLE_DESCENT as DOUBLE_DESCENT
+from sgdynamics.experiments.beyond._epochs_regression import EPOCHS_REGRESSION as EPOCHS_REGRESSION
 from sgdynamics.experiments.beyond._gaussianity import GAUSSIANITY as GAUSSIANITY
 from sgdynamics.experiments.beyond._inputs import INPUTS as INPUTS
 from sgdynamics.experiments.beyond._ivfr_depth import IVFR_DEPTH as IVFR_DEPTH

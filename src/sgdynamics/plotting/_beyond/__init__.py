@@ -6,6 +6,7 @@ from sgdynamics.plotting._beyond._commuting import commuting
 from sgdynamics.plotting._beyond._detailed_balance import detailed_balance
 from sgdynamics.plotting._beyond._diffusion_peak import diffusion_peak
 from sgdynamics.plotting._beyond._double_descent import double_descent
+from sgdynamics.plotting._beyond._epochs_regression import epochs_regression
 from sgdynamics.plotting._beyond._gaussianity import gaussianity
 from sgdynamics.plotting._beyond._inputs import inputs
 from sgdynamics.plotting._beyond._ivfr_depth import ivfr_depth
@@ -23,6 +24,7 @@ FIGURES = {
     "beyond/detailed_balance": detailed_balance,
     "beyond/diffusion_peak": diffusion_peak,
     "beyond/double_descent": double_descent,
+    "beyond/epochs_regression": epochs_regression,
     "beyond/gaussianity": gaussianity,
     "beyond/inputs": inputs,
     "beyond/ivfr_depth": ivfr_depth,
