@@ -7,4 +7,5 @@ from sgdynamics.experiments.kuehn2025._fig17 import FIG17 as FIG17
 from sgdynamics.experiments.kuehn2025._fig18 import FIG18 as FIG18
 from sgdynamics.experiments.kuehn2025._fig21 import FIG21 as FIG21
 from sgdynamics.experiments.kuehn2025._fig22_23 import FIG22_23 as FIG22_23
+from sgdynamics.experiments.kuehn2025._fig24 import FIG24 as FIG24
 from sgdynamics.experiments.kuehn2025._fig25 import FIG25 as FIG25

@@ -12,6 +12,7 @@ from sgdynamics.plotting._kuehn2025._fig17 import fig17
 from sgdynamics.plotting._kuehn2025._fig18 import fig18
 from sgdynamics.plotting._kuehn2025._fig21 import fig21
 from sgdynamics.plotting._kuehn2025._fig22_23 import fig22_23
+from sgdynamics.plotting._kuehn2025._fig24 import fig24
 from sgdynamics.plotting._kuehn2025._fig25 import fig25
 
 FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {
@@ -22,5 +23,6 @@ FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {
     "kuehn2025/fig18": fig18,
     "kuehn2025/fig21": fig21,
     "kuehn2025/fig22_23": fig22_23,
+    "kuehn2025/fig24": fig24,
     "kuehn2025/fig25": fig25,
 }
