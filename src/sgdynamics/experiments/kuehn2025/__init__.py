@@ -5,6 +5,7 @@ from sgdynamics.experiments.kuehn2025._fig14 import FIG14 as FIG14
 from sgdynamics.experiments.kuehn2025._fig16 import FIG16 as FIG16
 from sgdynamics.experiments.kuehn2025._fig17 import FIG17 as FIG17
 from sgdynamics.experiments.kuehn2025._fig18 import FIG18 as FIG18
+from sgdynamics.experiments.kuehn2025._fig20 import FIG20 as FIG20
 from sgdynamics.experiments.kuehn2025._fig21 import FIG21 as FIG21
 from sgdynamics.experiments.kuehn2025._fig22_23 import FIG22_23 as FIG22_23
 from sgdynamics.experiments.kuehn2025._fig24 import FIG24 as FIG24

@@ -230,7 +230,7 @@ FIG21 = register(
             "quick": Fig21Config(),
             "paper": Fig21Config(
                 samples=30_000, batch_size=100, learning_rates=(0.01, 0.03, 0.04), batch_sizes=(50, 75, 125),
-                momenta=(0.0, 0.25, 0.5, 0.75), replicas=512, epochs=64,
+                momenta=(0.0, 0.25, 0.5, 0.75), replicas=256, epochs=48,
             ),
         },
         run=run,

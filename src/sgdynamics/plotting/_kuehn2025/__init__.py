@@ -10,6 +10,7 @@ from sgdynamics.plotting._kuehn2025._fig14 import fig14
 from sgdynamics.plotting._kuehn2025._fig16 import fig16
 from sgdynamics.plotting._kuehn2025._fig17 import fig17
 from sgdynamics.plotting._kuehn2025._fig18 import fig18
+from sgdynamics.plotting._kuehn2025._fig20 import fig20
 from sgdynamics.plotting._kuehn2025._fig21 import fig21
 from sgdynamics.plotting._kuehn2025._fig22_23 import fig22_23
 from sgdynamics.plotting._kuehn2025._fig24 import fig24
@@ -21,6 +22,7 @@ FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {
     "kuehn2025/fig16": fig16,
     "kuehn2025/fig17": fig17,
     "kuehn2025/fig18": fig18,
+    "kuehn2025/fig20": fig20,
     "kuehn2025/fig21": fig21,
     "kuehn2025/fig22_23": fig22_23,
     "kuehn2025/fig24": fig24,
