@@ -10,7 +10,7 @@ regression a batch has a Hessian of its own, H_l = H + dH_l. To first and second
 a mean beside the minimum, by a multiple of σ_i that does not vanish with η, and a floor under the variance of flat
 directions, because what their steep neighbours do to them does not sum to zero over an epoch. Independent batches
 have no such shift. With P = MS the floor of the flattest mode is about (3 x/4P) Σh²/(h_min h_max), x = ηh_max M/3: over
-two decades of curvature frozen noise is good to 1 % only for P well above 10⁴ x.
+two decades of curvature frozen noise is good to 1 % only for P above about 10⁴ x.
 
 Three parts: many samples (static noise is good, with momentum too); few samples at several learning rates (shift and
 floor); and a tiny data set at a learning rate at which every expansion fails, against its exact moments.
@@ -168,7 +168,7 @@ def _floor(config: EpochsRegressionConfig, key, progress: Progress):
             case, config, key, progress, burn_in=config.relaxations,
             steps=config.recorded * η / rates[0], scale=4, initial=jnp.zeros(config.inputs),
         )  # fmt: skip
-        claims += floor_claims(case, ensemble.estimates, smallest=η == rates[0], largest=η == rates[-1])
+        claims += floor_claims(case, ensemble.estimates, smallest=η == rates[0], largest=η == rates[-1] > rates[0])
         variables |= _by_mode(case, ensemble.estimates, f"at_{η:g}")
         ensembles[case.name] = ensemble.provenance
     variables["curvature"] = variable("mode", _few(config, key, 1.0).curvatures, "curvature", "1/[t]")
