@@ -60,7 +60,7 @@ def floor_claims(case: Case, estimates: dict[str, Estimate], *, smallest: bool, 
     frozen = case.along(case.laws.frozen)
     added = np.asarray(case.along(case.laws.whole) / frozen) - 1
     ratios = estimates["covariance"].map(lambda M: case.along(M) / frozen)
-    beyond = NEXT_ORDER * added**2 + BEYOND_PAIRS / len(case.data.x) * added
+    beyond = NEXT_ORDER * added[0] * added + BEYOND_PAIRS / len(case.data.x) * added
     claims = []
     for i, name in enumerate(FLATTEST):
         ratio = ratios.map(lambda r, i=i: r[i])
@@ -68,7 +68,7 @@ def floor_claims(case: Case, estimates: dict[str, Estimate], *, smallest: bool, 
             Claim.equality(
                 f"{case.name}/{name}", "catalogue, 3.7 (ii); second order", "variance over that of frozen noise",
                 **evidence(ratio), expected=1 + added[i], resolution=added[i] / 2, tolerance=beyond[i],
-                note=f"tolerance {beyond[i]:.2g}: 0.2 of the added part squared, 3/P of it",
+                note=f"tolerance {beyond[i]:.2g}: 0.2 of the flattest mode's floor, and 3/P, of what is added",
             ),
             Claim.rejection(
                 f"{case.name}/{name}, frozen/control", SOURCE, "not the variance of frozen noise", **evidence(ratio),
