@@ -10,3 +10,4 @@ from sgdynamics.experiments.kuehn2025._fig21 import FIG21 as FIG21
 from sgdynamics.experiments.kuehn2025._fig22_23 import FIG22_23 as FIG22_23
 from sgdynamics.experiments.kuehn2025._fig24 import FIG24 as FIG24
 from sgdynamics.experiments.kuehn2025._fig25 import FIG25 as FIG25
+from sgdynamics.experiments.kuehn2025._fig26 import FIG26 as FIG26

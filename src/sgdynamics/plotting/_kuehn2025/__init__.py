@@ -15,6 +15,7 @@ from sgdynamics.plotting._kuehn2025._fig21 import fig21
 from sgdynamics.plotting._kuehn2025._fig22_23 import fig22_23
 from sgdynamics.plotting._kuehn2025._fig24 import fig24
 from sgdynamics.plotting._kuehn2025._fig25 import fig25
+from sgdynamics.plotting._kuehn2025._fig26 import fig26
 
 FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {
     "kuehn2025/fig12_13": fig12_13,
@@ -27,4 +28,5 @@ FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {
     "kuehn2025/fig22_23": fig22_23,
     "kuehn2025/fig24": fig24,
     "kuehn2025/fig25": fig25,
+    "kuehn2025/fig26": fig26,
 }
