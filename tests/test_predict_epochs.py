@@ -1,5 +1,6 @@
 """Predictions for shuffled epochs, and `compare` telling the samplers apart. False-alarm rate 1e-3, fixed seeds."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +49,29 @@ def test_the_prediction_is_theorys_average_over_the_epoch(momentum):
     between = epochs.position_covariances(H, C, **setting)[0, :5, :5]
     np.testing.assert_allclose(np.cov(start.T), between, atol=0.1 * np.trace(between))
     assert np.trace(between) < np.trace(law.covariance)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_on_regression_mean_and_covariance_are_those_of_theorys_second_order(momentum):
+    dynamics = descent(samplers.Epochs(6), learning_rate=0.05, momentum=momentum)
+    exact, frozen = sgd.predict(dynamics), sgd.predict(dynamics, form="frozen")
+    setting = {"learning_rate": 0.05, "batch_size": 6, "momentum": momentum}
+    x, y = np.asarray(DATA.x), np.asarray(DATA.y).ravel()
+    means = epochs.regression_means(x, y, **setting)
+    positions = epochs.regression_covariances(x, y, **setting) + epochs.regression_second_order(x, y, **setting)
+    positions = positions + epochs.regression_corrections(x, y, **setting)[0]
+    total = np.mean(positions, axis=0) + np.cov(np.asarray(means).T, ddof=0)
+    np.testing.assert_allclose(exact.covariance, total, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(exact.mean, PROBLEM.minimum() + np.mean(means, axis=0), rtol=1e-9)
+    assert np.trace(exact.covariance) > 1.02 * np.trace(frozen.covariance)
+    compiled = eqx.filter_jit(sgd.predict)(dynamics)
+    np.testing.assert_allclose(compiled.covariance, exact.covariance, rtol=1e-9, atol=1e-14)
+    assert compiled.form == exact.form and "second order" in exact.form
+
+
+def test_weight_decay_leaves_the_frozen_law():
+    decaying = sgd.SGD(PROBLEM, learning_rate=RATE, sampler=samplers.Epochs(4), weight_decay=0.01)
+    assert sgd.predict(decaying).form.startswith("frozen")
 
 
 def test_fresh_labels_with_epochs_have_no_law():

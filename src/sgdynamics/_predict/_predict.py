@@ -30,7 +30,7 @@ def predict(
       includes that the noise depends on θ. "frozen": any network, linearised at the minimum, with the noise that it
       has there (Gross et al., App. A): leading order in the learning rate. None: "exact" where it is known. The law
       of SGD with `Epochs` is averaged over the position in the epoch (record every step, over whole epochs) and frozen;
-      of linear regression without momentum and weight decay, None gives mean and covariance to second order in the
+      of linear regression without weight decay, None gives mean and covariance to second order in the
       noise's dependence on θ.
     - modes: of the frozen form, how many leading eigenmodes of the Hessian to solve for; the law in them is exact
       without the others. None: all up to 4,000 parameters, 100 beyond, where products with the Hessian
