@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import sgdynamics as sgd
 from sgdynamics.experiments import _between, _compiled, _ensembles, _realisations, _regression, _variables
@@ -22,6 +23,18 @@ def test_the_error_over_realisations_is_that_of_their_scatter():
     np.testing.assert_allclose(first.standard_error, 2 * estimate.standard_error[0], rtol=1e-12)
     with pytest.raises(ValueError, match="realisations = 1"):
         _realisations.over_realisations(values[:1])
+
+
+def test_a_difference_of_independent_estimates_is_welchs():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(2, 1, 5), rng.normal(0, 3, 40)
+    found = _realisations.difference(*map(_realisations.over_realisations, (a, b)))
+    expected = stats.ttest_ind(a, b, equal_var=False)
+    measured, error, ν = (float(found[name]) for name in ("measured", "standard_error", "degrees_of_freedom"))
+    np.testing.assert_allclose((measured, measured / error, ν), (a.mean() - b.mean(), expected.statistic, expected.df))
+    # exact values: no error, and no division by zero
+    exact = _realisations.difference(*(_realisations.over_realisations(np.full(4, v)) for v in (3.0, 1.0)))
+    assert (exact["measured"], exact["standard_error"]) == (2.0, 0.0)
 
 
 def test_each_is_the_function_of_every_key():

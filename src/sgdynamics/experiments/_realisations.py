@@ -5,7 +5,7 @@ of freedom.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,23 @@ def over_realisations(values: Float[ArrayLike, "realisations *shape"], quantity:
 def pooled(estimates: Sequence[Estimate], quantity: str = "mean") -> Estimate:
     """The mean of independent estimates of one thing, one from each realisation, with the error of their scatter."""
     return over_realisations(np.stack([np.asarray(estimate.value) for estimate in estimates]), quantity)
+
+
+def difference(a: Estimate, b: Estimate) -> dict[str, SupportsFloat]:
+    """What a − b of independent estimates of shape () brings to a claim, as `evidence` does for one.
+
+    The error is √(s_a² + s_b²), and its degrees of freedom ν are Welch's,
+
+        (s_a² + s_b²)²/ν = s_a⁴/ν_a + s_b⁴/ν_b.
+    """
+    variances = np.array([float(estimate.standard_error) ** 2 for estimate in (a, b)])
+    given, total = [float(estimate.degrees_of_freedom) for estimate in (a, b)], variances.sum()
+    shares = variances / total if total > 0 else np.ones(2) / 2
+    return {
+        "measured": float(a.value) - float(b.value),
+        "standard_error": float(np.sqrt(total)),
+        "degrees_of_freedom": float(1 / np.sum(shares**2 / given)),
+    }
 
 
 def each(function: Callable[[PRNGKey], Any], keys: Key[Array, " realisations"], *, batch: int = 1) -> Any:
