@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.kuehn2025 import _fig16, _fig16_claims
+from sgdynamics.theory import epochs as theory
 
 TINY = _fig16.Fig16Config(samples=200, replicas=1024, momentum=0.5, relaxations=2.0, epochs=4)
 
@@ -61,6 +62,17 @@ def test_positions_count_the_batches_done():
     case = _fig16_claims.Toy(np.array([1e-9, 1e-9]), np.ones(2), 1.0, 0.0, 8, 1.0)
     k = np.arange(1, 9)
     assert_allclose(case.by_position()[0, 1], k * (8 - k) / 7, atol=1e-6)
+
+
+@pytest.mark.parametrize(("momentum", "batches", "end"), [(0.0, 100, 0.0076), (0.9, 1000, 0.032)])
+def test_the_bridge_is_nearly_closed_far_below_the_crossover(momentum, batches, end):
+    """The variance after an epoch, over its average, at 1 % of the crossover; values from exact evaluation (catalogue),
+    given to two digits."""
+    step = {"learning_rate": 1.0, "momentum": momentum, "batches_per_epoch": batches}
+    h = 0.01 * theory.crossover_curvature(**step)
+    profile = theory.position_variances(h, 1.0, **step)[0]
+    digit = {0.0076: 5e-5, 0.032: 5e-4}[end]
+    assert_allclose(profile[0] / profile.mean(), end, atol=digit)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from sgdynamics.experiments.kuehn2025._fig16_claims import (
     claims_between,
     claims_of,
 )
+from sgdynamics.experiments.kuehn2025._setting import Setting
 from sgdynamics.experiments.kuehn2025._source import source
 from sgdynamics.samplers import Epochs, WithReplacement
 from sgdynamics.statistics import PhaseSpace, Snapshots
@@ -95,8 +96,8 @@ class Fig16Config:
     @property
     def curvatures(self) -> np.ndarray:
         """h₁ and h₂."""
-        crossover = 3 * (1 - self.momentum) / (self.learning_rate * self.batches)
-        return np.array([self.steep, self.flat]) * crossover
+        setting = Setting(self.learning_rate, self.momentum, self.batch_size, self.samples)
+        return np.array([self.steep, self.flat]) * setting.crossover
 
     @property
     def burn_in(self) -> int:
