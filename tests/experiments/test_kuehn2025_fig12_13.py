@@ -30,7 +30,7 @@ def test_the_result_is_described_and_drawn(result):
     assert [len(axes.get_lines()) > 0 for axes in figure.axes] == [True, True, True, False, False]
 
 
-def test_noise_of_the_other_sampling_fails_the_claim_on_all_lags(result):
+def test_noise_of_the_other_sampling_fails_the_claim_on_all_lags():
     ρ = np.random.default_rng(0).normal(0, 0.1, (512, 4)) + (np.arange(4) == 0)
     white, epochs = np.array([1.0, 0, 0, 0]), np.array([1.0, -0.25, -0.125, 0])
     verdict = lambda expected: _fig12_13_claims._joint("all", "Eq. 2", "", ρ, expected).verdict

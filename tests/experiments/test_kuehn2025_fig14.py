@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 import sgdynamics as sgd
 from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
-from sgdynamics.experiments.kuehn2025 import _fig14
+from sgdynamics.experiments.kuehn2025 import _fig14, _fig14_noise
 from sgdynamics.samplers import Epochs
 from sgdynamics.theory import epochs as theory
 
@@ -38,8 +38,8 @@ def test_the_result_is_described_and_drawn(result):
 
 def test_at_fixed_weights_the_path_gives_the_printed_autocorrelation():
     M = 5
-    same = jnp.ones((_fig14.EPOCHS * M,) * 2)
-    found = _fig14.autocorrelation(_fig14.drifting(same, M), M)
+    same = jnp.ones((_fig14_noise.EPOCHS * M,) * 2)
+    found = _fig14_noise.autocorrelation(_fig14_noise.drifting(same, M), M)
     assert_allclose(found, theory.noise_autocovariance(jnp.arange(1, M + 1), batches_per_epoch=M), atol=1e-15)
 
 
@@ -50,7 +50,7 @@ def test_the_noise_is_the_batch_gradient_less_the_mean():
     problem = sgd.Problem(sgd.networks.Linear(3, 1), sgd.data.Dataset(x, y))
     sampler = Epochs(4)
     dynamics = sgd.SGD(problem, learning_rate=0.1, sampler=sampler, momentum=0.5)
-    gram = _fig14._grams(dynamics, key[None, None], 5)[0][0]
+    gram = _fig14_noise.grams(dynamics, key[None, None], 5)[0][0]
     state, memory, noise = dynamics.init(problem.parameters), sampler.init(problem.data), []
     for step in range(5):
         batch, memory = sampler.draw(problem.data, memory, jnp.asarray(step), key)

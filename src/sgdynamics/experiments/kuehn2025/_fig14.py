@@ -23,7 +23,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 import sgdynamics as sgd
 from sgdynamics import _checks
@@ -35,11 +34,11 @@ from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments._registry import Experiment, Result, register
 from sgdynamics.experiments._variables import Variable, dataset, measurement, variable
 from sgdynamics.experiments.kuehn2025._fig14_claims import Case, claims_at, claims_over_rates
+from sgdynamics.experiments.kuehn2025._fig14_noise import EPOCHS, autocorrelation, drifting, grams, path_kernels
 from sgdynamics.experiments.kuehn2025._source import source
 from sgdynamics.samplers import Epochs, WithReplacement
 from sgdynamics.theory import epochs as theory
 
-EPOCHS = 3  # that are recorded; k runs over all but the last
 GROUPS = 32  # of replicas, between which errors are measured
 PATHS = 16  # replicas whose path's K is evaluated
 
@@ -118,8 +117,8 @@ def _problem(config: Fig14Config) -> sgd.Problem:
 def _case(problem: sgd.Problem, rate: float, β: float, config: Fig14Config) -> Case:
     sampler, steps = Epochs(config.batch_size), EPOCHS * config.batches
     dynamics, key = _dynamics(problem, rate, β, sampler), _key(config, f"β = {β:g}, {rate:g}")
-    own, spectators, loss = _grams(dynamics, jax.random.split(key, (GROUPS, config.replicas // GROUPS)), steps)
-    paths = _path_kernels(dynamics, jax.random.split(_ensembles.named(key, "paths"), PATHS), steps)
+    own, spectators, loss = grams(dynamics, jax.random.split(key, (GROUPS, config.replicas // GROUPS)), steps)
+    paths = path_kernels(dynamics, jax.random.split(_ensembles.named(key, "paths"), PATHS), steps)
     wide = lambda values: over_realisations(np.asarray(values, float))
     M = config.batches
     along = wide(paths).map(lambda K: autocorrelation(drifting(K, M), M))
@@ -130,8 +129,8 @@ def _case(problem: sgd.Problem, rate: float, β: float, config: Fig14Config) -> 
 def _own(problem: sgd.Problem, rate: float, β: float, config: Fig14Config, sampler):
     """Gram matrices of the noise under another sampling."""
     key = jax.random.split(_key(config, f"white, β = {β:g}"), (GROUPS, config.replicas // GROUPS))
-    grams = _grams(_dynamics(problem, rate, β, sampler), key, EPOCHS * config.batches)[0]
-    return over_realisations(np.asarray(grams, float))
+    found = grams(_dynamics(problem, rate, β, sampler), key, EPOCHS * config.batches)[0]
+    return over_realisations(np.asarray(found, float))
 
 
 def _dynamics(problem: sgd.Problem, rate: float, β: float, sampler) -> sgd.SGD:
@@ -140,74 +139,6 @@ def _dynamics(problem: sgd.Problem, rate: float, β: float, sampler) -> sgd.SGD:
 
 def _key(config: Fig14Config, label: str) -> PRNGKey:
     return _ensembles.named(jax.random.key(config.seed), label)
-
-
-# --- the noise ----------------------------------------------------------------------------------------------
-
-
-@eqx.filter_jit
-def _grams(dynamics: sgd.SGD, keys, steps: int):
-    """E δg_k·δg_l of the batches that moved the weights, and of spectators, [groups, steps, steps] each; the loss at
-    each step, [groups, steps]. Replicas of a group run together, groups one after the other."""
-    problem, sampler = dynamics.problem, dynamics.sampler
-
-    def one_step(state, memory, step, key):
-        following = dynamics.step(state, step, key)
-        loss, mean = jax.value_and_grad(problem.loss)(state.position)
-        β = jnp.asarray(dynamics.momentum, mean.dtype)
-        noise = β * state.velocity - following.velocity - mean
-        other, memory = sampler.draw(problem.data, memory, step, _ensembles.named(key, "spectators"))
-        watched = problem.gradient(state.position, other) - mean
-        return following, memory, (noise, watched, loss)
-
-    def group(keys):
-        every = jax.vmap(one_step, in_axes=(0, 0, None, 0))
-
-        def body(carry, step):
-            state, memory = carry
-            state, memory, out = every(state, memory, step, keys)
-            return (state, memory), out
-
-        state = jax.vmap(lambda key: dynamics.init(problem.parameters))(keys)
-        start = (state, state.memory)
-        noise, watched, loss = jax.lax.scan(body, start, jnp.arange(steps, dtype=jnp.int32))[1]
-        return _gram(noise), _gram(watched), jnp.mean(loss, axis=1)
-
-    return jax.lax.map(group, keys)
-
-
-def _gram(noise: Float[Array, "steps replicas parameters"]) -> Float[Array, "steps steps"]:
-    flat = noise.reshape(len(noise), -1)
-    return flat @ flat.T / noise.shape[1]
-
-
-@eqx.filter_jit
-def _path_kernels(dynamics: sgd.SGD, keys, steps: int) -> Float[Array, "paths steps steps"]:
-    """tr cov_μ(∇ℓ_μ(θ_k), ∇ℓ_μ(θ_l)) along replicas' paths."""
-
-    def path(key):
-        def body(state, step):
-            g = dynamics.problem.example_gradients(state.position)
-            return dynamics.step(state, step, key), g - jnp.mean(g, axis=0, keepdims=True)
-
-        state = dynamics.init(dynamics.problem.parameters)
-        return _gram(jax.lax.scan(body, state, jnp.arange(steps, dtype=jnp.int32))[1])
-
-    return jax.lax.map(path, keys)
-
-
-def drifting(K: Float[Array, "steps steps"], M: int) -> Float[Array, "steps steps"]:
-    """The spectators' Gram matrix, but for a factor: K on the diagonal, −K/(M − 1) in one epoch, 0 across epochs."""
-    epoch = np.arange(len(K)) // M
-    weight = np.where(epoch[:, None] == epoch, -1 / (M - 1), 0.0) * (1 - np.eye(len(K))) + np.eye(len(K))
-    return K * weight
-
-
-def autocorrelation(gram: Float[Array, "steps steps"], M: int) -> Float[Array, " lags"]:
-    """ϱ(h), h = 1 … M, averaged over k in all epochs but the last."""
-    size = jnp.sqrt(jnp.diagonal(gram))
-    ϱ = gram / (size[:, None] * size[None, :])
-    return jnp.stack([jnp.mean(jnp.diagonal(ϱ, h)[: (EPOCHS - 1) * M]) for h in range(1, M + 1)])
 
 
 # --- what is stored -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgdynamics.experiments._claims import Claim, evidence
+from sgdynamics.experiments._realisations import difference
 from sgdynamics.experiments.kuehn2025._source import source
 from sgdynamics.statistics import Estimate
 
@@ -48,9 +49,7 @@ def claims_at(case: Case) -> list[Claim]:
         Claim.equality(
             f"{case.label}/spectators", source("Eq. 2 along a path (not in the slides)"),
             f"{words}of spectators, less that of the drift, which is exact for them",
-            measured=spectators.value - path.value,
-            standard_error=jnp.hypot(spectators.standard_error, path.standard_error),
-            degrees_of_freedom=spectators.degrees_of_freedom, expected=0.0, resolution=RESOLUTION,
+            **difference(spectators, path), expected=0.0, resolution=RESOLUTION,
         ),
     ]  # fmt: skip
 
@@ -59,15 +58,13 @@ def claims_over_rates(cases: list[Case], white: Estimate) -> list[Claim]:
     """At one momentum: (2) as the rate vanishes, its failure at the largest, and independent batches there."""
     slow, next_slow, fast = cases[0], cases[1], cases[-1]
     label, words = f"momentum {slow.momentum:g}", "sum of the autocorrelation over lags from 1: "
-    deviation = [case.own.map(lambda ϱ: jnp.sum(ϱ) - STATIC) for case in (slow, fast)]
+    deviation = lambda case, share: case.own.map(lambda ϱ: share * (jnp.sum(ϱ) - STATIC))
     return [
         _vanishing(slow, next_slow),
         Claim.bound(
             f"{label}/deviation shrinks with the rate", source("Fig. 14"),
             f"deviation from (2) at the smallest rate less half of that at {fast.rate / slow.rate:g} times the rate",
-            deviation[0].value - deviation[1].value / 2,
-            jnp.hypot(deviation[0].standard_error, deviation[1].standard_error / 2),
-            0.0, side="at most", degrees_of_freedom=deviation[0].degrees_of_freedom,
+            **difference(deviation(slow, 1.0), deviation(fast, 0.5)), expected=0.0, side="at most",
         ),
         Claim.rejection(
             f"{fast.label}/fixed weights/control", source("Eq. 2"), f"{words}not −½, for the weights move",
@@ -84,15 +81,13 @@ def claims_over_rates(cases: list[Case], white: Estimate) -> list[Claim]:
 def _vanishing(slow: Case, next_slow: Case) -> Claim:
     """Linear extrapolation to rate 0; what it leaves of the drift is known, and the feedback is allowed as much."""
     a, b = slow.rate, next_slow.rate
-    extrapolated = lambda first, second: (b * first - a * second) / (b - a)
-    own, path = ([getattr(case, name).map(jnp.sum) for case in (slow, next_slow)] for name in ("own", "path"))
-    left = abs(extrapolated(*(float(estimate.value) for estimate in path)) - STATIC)
+    part = lambda case, name, weight: getattr(case, name).map(lambda ϱ: weight * jnp.sum(ϱ))
+    parts = lambda name: (part(slow, name, b / (b - a)), part(next_slow, name, a / (b - a)))
+    left = abs(float(difference(*parts("path"))["measured"]) - STATIC)
     return Claim.equality(
         f"momentum {slow.momentum:g}/rate to zero", source("Eq. 2"),
         "sum of the autocorrelation over lags from 1, extrapolated to learning rate 0: (2)",
-        extrapolated(*(estimate.value for estimate in own)),
-        jnp.hypot(*(weight * estimate.standard_error / (b - a) for weight, estimate in zip((b, a), own, strict=True))),
-        STATIC, resolution=RESOLUTION, tolerance=2 * left, degrees_of_freedom=own[0].degrees_of_freedom,
+        **difference(*parts("own")), expected=STATIC, resolution=RESOLUTION, tolerance=2 * left,
     )  # fmt: skip
 
 
@@ -108,10 +103,9 @@ def _feedback(case: Case) -> Claim:
             "sum of the autocorrelation over lags from 1, own less spectators': that batches move the weights "
             "weakens it by at most a quarter of its deviation from (2)"
         )
-    own, spectators = (curve.map(statistic) for curve in (case.own, case.spectators))
-    feedback = own.value - spectators.value - share * (own.value - STATIC)
-    error = jnp.hypot((1 - share) * own.standard_error, spectators.standard_error)
+    # independent but for the path, which is common
+    own = case.own.map(lambda ϱ: (1 - share) * statistic(ϱ) + share * STATIC)
     return Claim.bound(
-        f"{case.label}/feedback", source("Fig. 14"), words, feedback, error, 0.0,
-        side=side, degrees_of_freedom=own.degrees_of_freedom,
+        f"{case.label}/feedback", source("Fig. 14"), words, **difference(own, case.spectators.map(statistic)),
+        expected=0.0, side=side,
     )  # fmt: skip

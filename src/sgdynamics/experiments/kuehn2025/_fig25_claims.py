@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-import jax.numpy as jnp
 import numpy as np
 
 from sgdynamics.experiments._claims import Claim, evidence
+from sgdynamics.experiments._realisations import difference
 from sgdynamics.experiments.kuehn2025._fig25_case import NAMES, V2, Fig25Config, V, rate_of, trace
 from sgdynamics.experiments.kuehn2025._fig25_valley import anticorrelated, rate, uncorrelated
 from sgdynamics.experiments.kuehn2025._source import source
@@ -93,7 +93,5 @@ def trace_claims(means: Mapping[str, Estimate], config: Fig25Config) -> list[Cla
 def _difference(id: str, step: int, flat: Estimate, sharp: Estimate) -> Claim:
     return Claim.bound(
         id, source("Fig. 25"), f"tr H of the flatter minus that of the other, up to step {step}",
-        measured=flat.value - sharp.value,
-        standard_error=jnp.hypot(flat.standard_error, sharp.standard_error),
-        degrees_of_freedom=flat.degrees_of_freedom, expected=0.0, side="at most",
+        **difference(flat, sharp), expected=0.0, side="at most",
     )  # fmt: skip
