@@ -69,6 +69,25 @@ def test_on_regression_mean_and_covariance_are_those_of_theorys_second_order(mom
     assert compiled.form == exact.form and "second order" in exact.form
 
 
+def test_directions_that_no_input_has_stay_where_they_are():
+    """A pixel that is always black, and one that another one repeats."""
+    x = np.asarray(DATA.x)
+    doubled = np.column_stack([x[:, 0], np.zeros(24), x[:, 1], x[:, 1]])
+    problem = sgd.Problem(sgd.networks.Linear(4, 1), sgd.data.Dataset(doubled, DATA.y))
+    plain = sgd.Problem(sgd.networks.Linear(2, 1), sgd.data.Dataset(x[:, :2] * [1, np.sqrt(2)], DATA.y))
+    found, expected = (
+        sgd.predict(sgd.SGD(p, learning_rate=0.02, sampler=samplers.Epochs(4))) for p in (problem, plain)
+    )
+    V = np.array([[1, 0, 0, 0], [0, 0, np.sqrt(0.5), np.sqrt(0.5)]])
+    np.testing.assert_allclose(found.mean, expected.mean @ V, atol=1e-10)
+    np.testing.assert_allclose(found.covariance, V.T @ expected.covariance @ V, atol=1e-14)
+
+
+def test_an_expansion_that_does_not_converge_is_refused():
+    with pytest.raises(ValueError, match=r"relative to frozen noise.*regression_moments"):
+        sgd.predict(descent(samplers.Epochs(1), learning_rate=0.5))
+
+
 def test_weight_decay_leaves_the_frozen_law():
     decaying = sgd.SGD(PROBLEM, learning_rate=RATE, sampler=samplers.Epochs(4), weight_decay=0.01)
     assert sgd.predict(decaying).form.startswith("frozen")
@@ -102,7 +121,7 @@ def test_records_that_are_no_average_over_epochs_are_not_taken_for_one(expected)
         at_the_ends = sgd.simulate(dynamics, sgd.statistics.Covariance(), steps=600, every=6, **once)
     found = sgd.compare(at_the_ends, law)
     assert found.verdict == "undecided" and "epochs of 6 batches" in str(found)
-    between, V = law.known_start_covariance, law.modes.vectors
+    between, V = law.known_start[1], law.modes.vectors
     assert sgd.compare(at_the_ends.estimates, V @ between @ V.T).verdict == "agrees"
     coprime = sgd.simulate(dynamics, sgd.statistics.Covariance(), steps=3000, every=5, **once)
     assert sgd.compare(coprime, law).verdict == "agrees"

@@ -14,6 +14,8 @@ import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 
 from sgdynamics import _checks
 from sgdynamics._predict._harmonic import harmonic
@@ -24,6 +26,7 @@ from sgdynamics.dynamics import SGD
 from sgdynamics.theory import epochs as theory
 
 MOST_WORK = 1e10  # multiplications, of the second order
+LARGEST = 0.5  # of the second order, relative to frozen noise
 
 
 def shuffled(sgd: SGD, at: Any, modes: int | None, form: str | None) -> Prediction:
@@ -45,25 +48,40 @@ def _is_known(sgd: SGD) -> bool:
 
 
 def _second_order(sgd: SGD, frozen: Prediction) -> Prediction:
-    x, y = sgd.problem.data.x.astype(jnp.float64), sgd.problem.data.y.reshape(-1).astype(jnp.float64)
+    V, d = _moving(frozen), len(frozen.mean)
+    x, y = sgd.problem.data.x.astype(jnp.float64) @ V, sgd.problem.data.y.reshape(-1).astype(jnp.float64)
     η, β = constant(sgd, "learning_rate"), constant(sgd, "momentum")
     η = _checks.provided(η, "weight_decay", sgd.weight_decay, sgd.weight_decay == 0,
                          allowed="0 inside a compiled program", remedy="Use form='frozen' there.")  # fmt: skip
     setting = {"learning_rate": η, "batch_size": sgd.sampler.batch_size, "momentum": β}
     means = theory.regression_means(x, y, **setting)
-    positions = theory.regression_covariances(x, y, **setting) + theory.regression_corrections(x, y, **setting)[0]
-    positions = positions + theory.regression_second_order(x, y, **setting)
+    static, second = theory.regression_covariances(x, y, **setting), theory.regression_second_order(x, y, **setting)
+    positions = static + theory.regression_corrections(x, y, **setting)[0] + _small(second, static)
     mean = jnp.mean(means, axis=0)
     spread = means - mean[None]
-    V, d = frozen.modes.vectors, len(mean)
-    covariance = V.T @ (jnp.mean(positions, axis=0) + spread.T @ spread / len(means)) @ V
-    phase, start = frozen.known_phase_covariance, frozen.known_start_covariance
-    if phase is None:
-        start = V.T @ positions[0] @ V
-    else:
-        phase = phase.at[:d, :d].set(covariance)
-    form = "second order in the multiplicative noise, average over the epoch; velocities and correlations frozen"
+    into = frozen.modes.vectors.T @ V
+    covariance = into @ (jnp.mean(positions, axis=0) + spread.T @ spread / len(means)) @ into.T
+    phase = frozen.known_phase_covariance
+    start = (frozen.mean + V @ means[0], into @ positions[0] @ into.T) if phase is None else None
     return dataclasses.replace(
-        frozen, mean=frozen.mean + mean, known_covariance=covariance, known_phase_covariance=phase,
-        known_start_covariance=start, form=form,
+        frozen, mean=frozen.mean + V @ mean, known_covariance=covariance,
+        known_phase_covariance=None if phase is None else phase.at[:d, :d].set(covariance), known_start=start,
+        form="second order in the multiplicative noise, average over the epoch; velocities and correlations frozen",
+    )  # fmt: skip
+
+
+def _moving(frozen: Prediction) -> Float[Array, "parameters moving"]:
+    """The modes that move, [parameters, modes]: all inside a compiled program, where their number must be known."""
+    V, h = frozen.modes.vectors, frozen.modes.curvatures
+    return V[:, np.asarray(h) > 0] if _checks.is_concrete(h) else V
+
+
+def _small(second: Array, static: Array) -> Array:
+    """The second order, where it does not exceed the variance that it adds to: beyond, all orders matter."""
+    size = jnp.trace(jnp.mean(second, axis=0)) / jnp.trace(jnp.mean(static, axis=0))
+    return _checks.provided(
+        second, "what the noise's dependence on θ adds to the variance, relative to frozen noise,", size,
+        size <= LARGEST, allowed=f"at most {LARGEST}, for an expansion",
+        remedy="Reduce the learning rate, simulate, use theory.epochs.regression_moments for a very small data set, or "
+        "form='frozen', which leaves it out.",
     )  # fmt: skip

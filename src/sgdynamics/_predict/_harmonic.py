@@ -67,11 +67,11 @@ def harmonic(dynamics: Training, at: Any, modes: int | None) -> Prediction:
     C = _noise_in(found, noise, θ)
     law, η, time = _law(dynamics, found.curvatures, C)
     M = _at_minimum(law.stationary_covariance(), found, gradient, θ)
-    phase, start = _in_phase_space(law, η, _has_velocity(dynamics))
+    phase = _in_phase_space(law, η) if _has_velocity(dynamics) else None
     kept, total = found.curvatures.shape[0], θ.shape[0]
     where = "" if kept == total else f", leading {kept} of {total} modes"
     form = f"frozen: {time}, noise of the minimum{where}"
-    return Prediction(θ, law, law.slowest_rate(), η, found, M, phase, form, name, start)
+    return Prediction(θ, law, law.slowest_rate(), η, found, M, phase, form, name)
 
 
 def _law(dynamics: Training, h: Float[Array, " modes"], C: Pairs) -> tuple[HarmonicLaw, Scalar, str]:
@@ -90,15 +90,14 @@ def _law(dynamics: Training, h: Float[Array, " modes"], C: Pairs) -> tuple[Harmo
     return HarmonicLangevin(rates, η * C), η, "continuous time"
 
 
-def _in_phase_space(law: HarmonicLaw, η: Scalar, has_velocity: bool):
-    """Covariances of (θ, v), where there is a velocity, and of where a run of whole epochs begins."""
-    if isinstance(law, HarmonicEpochs):
-        d, per_step = len(law.curvature), law.start_covariance()
-        steps_to_rates = jnp.repeat(jnp.stack([jnp.ones(()), 1 / η]), d)  # u = η v
-        scaled = lambda M: steps_to_rates[:, None] * M * steps_to_rates[None, :]
-        start = scaled(per_step) if has_velocity else per_step[:d, :d]
-        return scaled(law.phase_covariance()) if has_velocity else None, start
-    return law.phase_covariance() if has_velocity and not isinstance(law, HarmonicLangevin) else None, None
+def _in_phase_space(law: HarmonicLaw, η: Scalar) -> Float[Array, "phase phase"] | None:
+    """The covariance of (θ, v), where there is a velocity."""
+    if isinstance(law, HarmonicLangevin):
+        return None
+    if not isinstance(law, HarmonicEpochs):
+        return law.phase_covariance()
+    scale = jnp.repeat(jnp.stack([jnp.ones(()), 1 / η]), len(law.curvature))  # u = η v
+    return scale[:, None] * law.phase_covariance() * scale[None, :]
 
 
 def _count(parameters: int, modes: int | None) -> int:

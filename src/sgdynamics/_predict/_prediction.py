@@ -85,7 +85,7 @@ class Prediction(eqx.Module):
     known_phase_covariance: Float[Array, "phase phase"] | None
     form: str = eqx.field(static=True)
     of: str = eqx.field(static=True)
-    known_start_covariance: Float[Array, "coordinates coordinates"] | None = None  # where `draw` has another law
+    known_start: tuple[Vector, Float[Array, "coordinates coordinates"]] | None = None  # where `draw` has another law
 
     @property
     def covariance(self) -> Matrix:
@@ -163,11 +163,21 @@ class Prediction(eqx.Module):
     def draw(self, key: PRNGKey) -> State:
         """A state with this mean and covariance (of shuffled epochs: that between two), normally distributed."""
         phase, d = self.known_phase_covariance, self.known_covariance.shape[0]
-        covariance = self.known_covariance if phase is None else phase
-        covariance = covariance if self.known_start_covariance is None else self.known_start_covariance
+        mean, covariance = self._start()
         δ = symmetric_root(covariance) @ jax.random.normal(key, covariance.shape[:1], covariance.dtype)
         lift = (lambda x: x) if self.modes is None else lambda x: self.modes.vectors @ x
-        return State(self.mean + lift(δ[:d]), None if phase is None else lift(δ[d:]))
+        return State(mean + lift(δ[:d]), None if phase is None else lift(δ[d:]))
+
+    def _start(self) -> tuple[Vector, Float[Array, "coordinates coordinates"]]:
+        """Mean and covariance, in the known coordinates, of where a run begins."""
+        phase, d = self.known_phase_covariance, self.known_covariance.shape[0]
+        if self.known_start is not None:
+            return self.known_start
+        if not isinstance(self.law, HarmonicEpochs):
+            return self.mean, self.known_covariance if phase is None else phase
+        between = self.law.start_covariance()  # of (θ, u), u = η v
+        scale = jnp.repeat(jnp.stack([jnp.ones(()), 1 / self.time_step]), d)
+        return self.mean, between[:d, :d] if phase is None else scale[:, None] * between * scale[None, :]
 
     @property
     def _is_partial(self) -> bool:

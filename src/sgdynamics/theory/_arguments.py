@@ -89,9 +89,14 @@ def broadcast(*arrays: Array) -> list[Array]:
 
 def stable(learning_rate: Array, momentum: Array, total_curvature: Array) -> Array:
     """`learning_rate`, where η × (curvature + weight decay) < 2 (1 + β): all of one shape."""
+    ok = learning_rate * total_curvature < 2 * (1 + momentum)
+    allowed = "below 2 (1 + momentum) / (curvature + weight_decay)"
+    if _checks.is_concrete(ok) and not bool(jnp.all(ok)):
+        largest = jnp.min(jnp.where(ok, jnp.inf, 2 * (1 + momentum) / total_curvature))
+        allowed = f"{allowed} = {_checks.shown(largest)}"
     return _checks.require(
-        "learning_rate", learning_rate, learning_rate * total_curvature < 2 * (1 + momentum),
-        allowed="below 2 (1 + momentum) / (curvature + weight_decay)",
+        "learning_rate", learning_rate, ok,
+        allowed=allowed,
         remedy="Beyond it the iteration grows without limit: reduce it.",
     )  # fmt: skip
 

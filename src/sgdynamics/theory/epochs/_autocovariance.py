@@ -16,15 +16,14 @@ epochs, at every position. All second moments below are linear in it, so that th
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, Real
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from sgdynamics import _checks
-from sgdynamics._types import RealScalar
 from sgdynamics.theory import _arguments
 
 
 def noise_autocovariance(
-    lag: Int[ArrayLike, "..."], *, batches_per_epoch: Real[ArrayLike, "..."], left_out: RealScalar = 0.0
+    lag: Real[ArrayLike, "..."], *, batches_per_epoch: Real[ArrayLike, "..."], left_out: Real[ArrayLike, "..."] = 0.0
 ) -> Float[Array, "..."]:
     """cov(δg_k, δg_{k+lag}) averaged over the position k in the epoch, in units of C (2).
 
@@ -33,6 +32,7 @@ def noise_autocovariance(
     **Raises** `ValueError` for fewer than one batch and a share outside [0, 1].
     """
     h, M = _arguments.broadcast(jnp.abs(_checks.float64("lag", lag)), batches(batches_per_epoch))
+    h = _checks.require("lag", h, h == jnp.floor(h), allowed="a whole number of steps")
     κ = share(left_out)
     together = jnp.clip(M - h, 0) / M
     return jnp.where(h == 0, 1.0, -(1 - κ) / jnp.maximum(M - 1, 1) * together)
@@ -55,7 +55,7 @@ def batches(value: Real[ArrayLike, "..."]) -> Float[Array, "..."]:
     return _checks.require("batches_per_epoch", M, (M >= 1) & (M == jnp.floor(M)), allowed=allowed)
 
 
-def share(value: RealScalar) -> Float[Array, "..."]:
+def share(value: Real[ArrayLike, "..."]) -> Float[Array, "..."]:
     """κ in [0, 1]."""
     κ = _checks.float64("left_out", value)
     return _checks.require("left_out", κ, (κ >= 0) & (κ <= 1), allowed="in [0, 1]: (P mod S)/(P − S)")

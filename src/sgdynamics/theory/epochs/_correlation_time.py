@@ -20,7 +20,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from sgdynamics import _checks
-from sgdynamics._types import RealScalar
 from sgdynamics.theory import _arguments
 from sgdynamics.theory.epochs import _autocovariance
 from sgdynamics.theory.epochs._variances import FORMS, flat_variances, stationary_variances
@@ -31,15 +30,16 @@ Values = Real[ArrayLike, "..."]
 def correlation_time(
     curvature: Values,
     *,
-    learning_rate: RealScalar,
-    momentum: RealScalar,
-    batches_per_epoch: Real[ArrayLike, "..."],
-    left_out: RealScalar = 0.0,
+    learning_rate: Values,
+    momentum: Values,
+    batches_per_epoch: Values,
+    left_out: Values = 0.0,
 ) -> Float[Array, "..."]:
     """τ = 2σ_θ²/σ_u², in steps (18). All arguments broadcast.
 
-    **Raises** as `stationary_variances` does.
+    **Raises** as `stationary_variances` does, and for one batch per epoch, of which nothing moves.
     """
+    _two_batches(batches_per_epoch)
     weights, velocities = stationary_variances(
         curvature, 1.0, learning_rate=learning_rate, momentum=momentum, batches_per_epoch=batches_per_epoch,
         left_out=left_out,
@@ -47,23 +47,20 @@ def correlation_time(
     return 2 * weights / velocities
 
 
-def flat_correlation_time(
-    *, momentum: RealScalar, batches_per_epoch: Real[ArrayLike, "..."], form: str = "exact"
-) -> Float[Array, "..."]:
+def flat_correlation_time(*, momentum: Values, batches_per_epoch: Values, form: str = "exact") -> Float[Array, "..."]:
     """τ for vanishing curvature, in steps; "published": τ_SGD = (M/3)(1 + β)/(1 − β), for M (1 − β) ≫ 1.
 
     Without momentum it is (M + 1)/3. **Raises** as `stationary_variances` does.
     """
     _arguments.form(form, FORMS)
+    _two_batches(batches_per_epoch)
     weights, velocities = flat_variances(
         1.0, learning_rate=1.0, momentum=momentum, batches_per_epoch=batches_per_epoch, form=form
     )
     return 2 * weights / velocities
 
 
-def crossover_curvature(
-    *, learning_rate: RealScalar, momentum: RealScalar, batches_per_epoch: Real[ArrayLike, "..."]
-) -> Float[Array, "..."]:
+def crossover_curvature(*, learning_rate: Values, momentum: Values, batches_per_epoch: Values) -> Float[Array, "..."]:
     """h_cross = 3 (1 − β)/(η M), where the asymptotes of τ meet. All arguments broadcast.
 
     **Raises** `ValueError` for a learning rate that is not positive, a momentum outside [0, 1), and fewer than one
@@ -84,6 +81,11 @@ def crossover_function(ratio: Values) -> Float[Array, "..."]:
     near = jnp.where(small, x, 0.0)
     far = jnp.where(small, 1.0, x)
     return jnp.where(small, _series(near), 1 - 2 * (jnp.expm1(-far) + far) / far**2)
+
+
+def _two_batches(value: Values) -> None:
+    M = _autocovariance.batches(value)
+    _checks.require("batches_per_epoch", M, M >= 2, allowed="≥ 2: the only batch of an epoch has no noise")
 
 
 def _series(x: Array) -> Array:

@@ -31,6 +31,8 @@ def stationary_covariance(
       gradient. They need not commute. H may have a null space with noise in it, unless `left_out` is above 0.
     - `batches_per_epoch`: M = ⌊P/S⌋; `left_out`: κ, see `left_out`.
 
+    Derivatives with respect to `hessian` are those of its eigenvectors, and NaN where two eigenvalues are equal.
+
     **Raises** `ValueError` for matrices that do not fit, negative curvature, a momentum outside [0, 1), ηh ≥ 2(1 + β),
     fewer than one batch, and with κ > 0 for noise where the curvature is 0.
     """

@@ -6,14 +6,16 @@ Anti-correlated noise lowers it in the modes below h_cross. By how much in all i
 import jax.numpy as jnp
 from jaxtyping import ArrayLike, Real
 
+from sgdynamics import _checks
 from sgdynamics._types import Scalar
 from sgdynamics.theory import _arguments
 
 
-def excess_loss(curvature: Real[ArrayLike, "*modes"], weight_variance: Real[ArrayLike, "*modes"]) -> Scalar:
+def excess_loss(curvature: Real[ArrayLike, "*modes"], weight_variance: Real[ArrayLike, "..."]) -> Scalar:
     """½ Σ h σ_θ² over all modes, [].
 
     **Raises** `ValueError` for negative curvatures or variances, and shapes that do not match.
     """
-    h, σ2 = _arguments.modes(curvature, _arguments.variance(weight_variance, "weight_variance"))
+    h = _arguments.curvature(curvature)
+    σ2 = _checks.shaped("weight_variance", _arguments.variance(weight_variance, "weight_variance"), h.shape)
     return jnp.sum(h * σ2) / 2

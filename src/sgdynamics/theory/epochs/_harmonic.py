@@ -70,8 +70,7 @@ class HarmonicEpochs(eqx.Module):
         self.left_out = _checks.shaped("left_out", _autocovariance.share(left_out), ())
         C = _checks.shaped("noise", _checks.float64("noise", noise), 2 * h.shape)
         # what does not cancel over an epoch must have a restoring force, as white noise must
-        closes = _checks.is_concrete(self.left_out) and bool(self.left_out == 0)
-        self.noise = covariance("noise", C) if closes else mode_noise(C, "curvature", h)
+        self.noise = covariance("noise", C) if _is_zero(left_out) else mode_noise(C, "curvature", h)
 
     def stationary_covariance(self) -> Float[Array, "modes modes"]:
         """M of δ, averaged over the position in the epoch, [modes, modes]."""
@@ -96,7 +95,7 @@ class HarmonicEpochs(eqx.Module):
 
     def autocovariance(self, lag: Int[ArrayLike, "*lags"]) -> Float[Array, "*lags modes modes"]:
         """E[δ_{k+lag} δ_kᵀ] averaged over the position of k, for whole lags (negative: transposes); lags concrete."""
-        lags = np.asarray(lag)
+        lags = _lags(lag)
         found = _lagged(self, tuple(int(h) for h in np.abs(lags).ravel())).reshape(*lags.shape, *self.noise.shape)
         return jnp.where(jnp.asarray(lags)[..., None, None] < 0, jnp.swapaxes(found, -1, -2), found)
 
@@ -121,19 +120,34 @@ class HarmonicEpochs(eqx.Module):
     @property
     def _pair(self) -> Pair:
         α = self.learning_rate * self.curvature
-        return Pair(*_arguments.broadcast(α[:, None], α[None, :], self.momentum))
+        return Pair(α[:, None], α[None, :], self.momentum[None, None])
 
     def _scaled(self, moments: Moments) -> Moments:
         return Moments(*(self.learning_rate**2 * self.noise * moment for moment in moments))
 
 
+def _lags(lag: Int[ArrayLike, "*lags"]) -> np.ndarray:
+    try:
+        lags = np.asarray(lag)
+    except jax.errors.TracerArrayConversionError:
+        raise ValueError("lag is traced, but how far back the noise is followed depends on it: give numbers.") from None
+    whole = np.issubdtype(lags.dtype, np.integer) and lags.size > 0
+    return _checks.require("lag", lags, whole, allowed="one whole number of steps, or several")
+
+
+def _is_zero(left_out: RealScalar) -> bool:
+    """As it was given: inside a compiled program even a constant array has no value yet."""
+    try:
+        return bool(np.all(np.asarray(left_out) == 0))
+    except jax.errors.TracerArrayConversionError:
+        return False
+
+
 @partial(jax.jit, static_argnums=4)
 def _mean(first: Array, second: Array, momentum: Array, left_out: Array, batches: int) -> Moments:
-    α, β = jnp.diagonal(first), jnp.diagonal(momentum)
-    A, B = means(α, β, jnp.full(α.shape, float(batches)))
-    rows, columns = _arguments.broadcast(A[:, None], B[:, None], first)[:2], _arguments.broadcast(A, B, first)[:2]
+    A, B = means(*_arguments.broadcast(first[:, 0], momentum[0, 0], jnp.asarray(float(batches))))
     pair = Pair(first, second, momentum)
-    complete = _moments.complete_epochs(pair, (rows[0], rows[1]), (columns[0], columns[1]))
+    complete = _moments.complete_epochs(pair, (A[:, None], B[:, None]), (A[None, :], B[None, :]))
     return _mixed(complete, _moments.white(pair), left_out)
 
 

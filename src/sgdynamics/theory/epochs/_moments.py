@@ -49,7 +49,7 @@ class Moments(NamedTuple):
 def complete_epochs(pair: Pair, first: Means, second: Means) -> Moments:
     """For noise that sums to nothing over each epoch."""
     α, γ, β = pair
-    s, a, c = _shares(pair)  # the modes' shares of s
+    s, a, c = shares(pair)  # the modes' shares of s
     (A, B), (E, F) = first, second
     slow = a * A + c * E
     below = 2 * _denominator(pair)
@@ -64,13 +64,13 @@ def complete_epochs(pair: Pair, first: Means, second: Means) -> Moments:
 def white(pair: Pair) -> Moments:
     """For independent noises. Where both modes are flat the weights' moment, which grows for ever, is given as 0."""
     _, _, β = pair
-    s, a, c = _shares(pair)
+    s, a, c = shares(pair)
     below = _denominator(pair)
     relaxing = jnp.where(s > 0, 1 / jnp.where(s > 0, s, 1), 0)
     return Moments((1 - β**2) * relaxing / below, (a - β * c) / below, (c - β * a) / below, (1 - β) / below)
 
 
-def _shares(pair: Pair) -> tuple[Field, Field, Field]:
+def shares(pair: Pair) -> tuple[Field, Field, Field]:
     """s, α_i/s and α_j/s: a half each where both are flat."""
     α, γ, _ = pair
     s = α + γ
@@ -81,6 +81,6 @@ def _shares(pair: Pair) -> tuple[Field, Field, Field]:
 def _denominator(pair: Pair) -> Field:
     """Δ/s, positive below the limit of stability: (1 − β²)(1 − β) and terms of order α."""
     α, γ, β = pair
-    _, a, c = _shares(pair)
+    _, a, c = shares(pair)
     inner = a * (1 + β - γ / 2) + c * (1 + β - α / 2)  # = 1 + β − α_i α_j/s, in positive terms
     return (1 - β) ** 2 * inner + β * (α - γ) * (a - c)

@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 
 from sgdynamics import _checks, _linalg
 from sgdynamics._types import RealScalar, Scalar
+from sgdynamics.theory import _arguments
 from sgdynamics.theory.regression._least_squares import data, hessian, minimum
 from sgdynamics.theory.regression._noise import noise_covariance, sampling_factor
 
@@ -66,10 +67,10 @@ class Epoch(NamedTuple):
 def epoch(x, y, learning_rate: RealScalar, batch_size: int, momentum: RealScalar) -> Epoch:
     """The epoch of these settings, checked."""
     x, y = data(x, y)
-    η = _checks.positive("learning_rate", _checks.float64("learning_rate", learning_rate))
-    β = _checks.momentum("momentum", _checks.float64("momentum", momentum))
+    η, β, _ = _arguments.single(_arguments.hyperparameters(learning_rate, momentum))
     S = drawn(batch_size, len(x))
-    H, w, one = hessian(x), minimum(x, y), jnp.eye(x.shape[1])
+    H, w, one = _spanned(hessian(x)), minimum(x, y), jnp.eye(x.shape[1])
+    η = _arguments.stable(η, β, jnp.linalg.eigvalsh(jax.lax.stop_gradient(H))[-1])
     A, F = jnp.block([[one - η * H, β * one], [-η * H, β * one]]), jnp.concatenate([one, one])
     step = lambda carry, _: ((A @ carry[0], carry[1] + carry[0]), carry)
     responses, sums = jax.lax.scan(step, (F, 0 * F), length=len(x) // S)[1]
@@ -78,6 +79,16 @@ def epoch(x, y, learning_rate: RealScalar, batch_size: int, momentum: RealScalar
     # the only batch of an epoch has no other, and no noise where it is all the data
     ϱ = S / max(len(x) - S, 1)
     return Epoch(x, y - x @ w, H, C, η, S, len(x) // S, ϱ, c, A, F, responses, sums)
+
+
+def _spanned(H: Float[Array, "inputs inputs"]) -> Float[Array, "inputs inputs"]:
+    """H, where the inputs span all directions: along others nothing moves, and equations have many solutions."""
+    values = jnp.linalg.eigvalsh(jax.lax.stop_gradient(H))
+    return _checks.provided(
+        H, "the smallest eigenvalue of the Hessian", values[0], values[0] > _arguments.NULL * values[-1],
+        allowed=f"above {_arguments.NULL} × the largest",
+        remedy="Directions without curvature never move: give the inputs' coordinates along the others, x @ V.",
+    )  # fmt: skip
 
 
 def drawn(batch_size: int, samples: int) -> int:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-BITS = 31
+BITS = 53  # whole numbers that a float holds
 
 Means = tuple[Float[Array, "..."], Float[Array, "..."]]
 

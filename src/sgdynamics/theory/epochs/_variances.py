@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from sgdynamics import _checks
-from sgdynamics._types import RealScalar
 from sgdynamics.theory import _arguments
 from sgdynamics.theory.epochs import _autocovariance, _moments, _positions
 from sgdynamics.theory.epochs._moments import Pair
@@ -32,10 +31,10 @@ def stationary_variances(
     curvature: Values,
     noise_variance: Values,
     *,
-    learning_rate: RealScalar,
-    momentum: RealScalar,
-    batches_per_epoch: Real[ArrayLike, "..."],
-    left_out: RealScalar = 0.0,
+    learning_rate: Values,
+    momentum: Values,
+    batches_per_epoch: Values,
+    left_out: Values = 0.0,
     form: str = "exact",
 ) -> Variances:
     """(σ_θ², σ_u²) of modes, averaged over the position in the epoch; u_k = θ_k − θ_{k−1}. All arguments broadcast.
@@ -43,13 +42,16 @@ def stationary_variances(
     - `curvature`: h ≥ 0, weight decay included; `noise_variance`: C_ii of the minibatch gradient.
     - `batches_per_epoch`: M = ⌊P/S⌋; `left_out`: κ, see `left_out`. In flat modes κ must be 0.
     - `form`: "exact", or "published": (14)-(17) as printed, which are the same but for rounding: relative errors of
-      about 1e-16/(ηh)².
+      about 1e-16/(ηh)². They need h > 0 and M ≥ 2.
 
     **Raises** `ValueError` for negative curvatures or variances, a momentum outside [0, 1), ηh ≥ 2(1 + β), fewer than
     one batch, and with κ > 0 for noise where the curvature is 0.
     """
     _arguments.form(form, FORMS)
     h, C, η, β, M, κ = _settings(curvature, noise_variance, learning_rate, momentum, batches_per_epoch, left_out)
+    if form == "published":
+        h = _checks.positive("curvature", h, remedy="Use form='exact' for flat modes.")
+        _checks.require("batches_per_epoch", M, M >= 2, allowed="≥ 2 in the published form")
     complete = _published if form == "published" else _exact
     weights, velocities = complete(η * h, β, M)
     white_weights, white_velocities = _white(η * h, β)
@@ -61,10 +63,10 @@ def position_variances(
     curvature: Values,
     noise_variance: Values,
     *,
-    learning_rate: RealScalar,
-    momentum: RealScalar,
+    learning_rate: Values,
+    momentum: Values,
     batches_per_epoch: int,
-    left_out: RealScalar = 0.0,
+    left_out: Values = 0.0,
 ) -> tuple[Float[Array, "... positions"], Float[Array, "... positions"]]:
     """(σ_θ², σ_u²) after l = 0 … M−1 batches of the epoch; their mean over l is `stationary_variances`.
 
@@ -82,7 +84,7 @@ def position_variances(
 
 
 def white_variances(
-    curvature: Values, noise_variance: Values, *, learning_rate: RealScalar, momentum: RealScalar, form: str = "exact"
+    curvature: Values, noise_variance: Values, *, learning_rate: Values, momentum: Values, form: str = "exact"
 ) -> Variances:
     """(σ_θ², σ_u²) of independent batches; "published": (19), leading order in ηh. All arguments broadcast.
 
@@ -101,9 +103,9 @@ def white_variances(
 def flat_variances(
     noise_variance: Values,
     *,
-    learning_rate: RealScalar,
-    momentum: RealScalar,
-    batches_per_epoch: Real[ArrayLike, "..."],
+    learning_rate: Values,
+    momentum: Values,
+    batches_per_epoch: Values,
     form: str = "exact",
 ) -> Variances:
     """(σ_θ², σ_u²) for vanishing curvature; "published": (20), for M (1 − β) ≫ 1. All arguments broadcast.
