@@ -6,6 +6,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.beyond._any_network import AnyNetworkConfig, run
 
+pytestmark = pytest.mark.long
+
 TINY = AnyNetworkConfig(
     hidden=2, samples=40, learning_rates=(0.02, 0.06), time=40.0, records=20, modes=6, replicas=1024, weight_decay=0.01
 )

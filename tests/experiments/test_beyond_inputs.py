@@ -9,6 +9,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.beyond import _input_laws, _inputs
 
+pytestmark = pytest.mark.long
+
 TINY = _inputs.InputsConfig(
     inputs=5, digits=False, replicas=512, steps=1000, realisations=4, large_inputs=4, large_samples=400,
     large_realisations=100,

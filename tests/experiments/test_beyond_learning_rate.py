@@ -7,6 +7,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.beyond import _learning_rate
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

@@ -9,6 +9,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments._store import check_described
 from sgdynamics.experiments.corlouer2026 import _drift, _drift_claims, _drift_printed
 
+pytestmark = pytest.mark.long
+
 CONFIG = _drift.DriftConfig(
     networks=((3, 4, 2),), singular_values=(1.0, 0.5), states=((0.1, 0.05), (0.5, 0.05)), replicas=12288
 )

@@ -12,6 +12,8 @@ from sgdynamics.experiments.corlouer2026._one_mode_ensemble import cdf_between, 
 from sgdynamics.experiments.corlouer2026._stationary import run
 from sgdynamics.experiments.corlouer2026._stationary_study import StationaryConfig
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

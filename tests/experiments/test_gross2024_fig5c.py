@@ -8,6 +8,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.gross2024 import _fig5c
 
+pytestmark = pytest.mark.long
+
 CONFIG = _fig5c.Fig5cConfig(
     inputs=10, ratios=(1.2, 2.0, 10.0, 100.0), measured=(2.0,), replicas=256, steps=400, realisations=40
 )

@@ -8,6 +8,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _realisations, _store
 from sgdynamics.experiments.gross2024 import _relaxation, _relaxation_modes
 
+pytestmark = pytest.mark.long
+
 # both networks of one shape, which compiles once
 CONFIG = _relaxation.RelaxationConfig(
     inputs=6, hidden=2, samples=60, replicas=2048, steps=200, records=4, small_inputs=6, small_hidden=2,
