@@ -18,7 +18,7 @@ from sgdynamics.theory import epochs
 pytestmark = pytest.mark.long
 
 KEY = jax.random.key(7)
-CURVATURE = np.geomspace(1e-4, 1.0, 9)
+CURVATURE = np.geomspace(3e-4, 3.0, 9)
 RATE = 0.5
 
 
@@ -68,15 +68,14 @@ def test_ensembles_of_shuffled_epochs_have_the_exact_law(samples, batch_size, le
     assert sgd.compare(estimates["weights"], weights).verdict == "agrees"
     assert sgd.compare(estimates["velocities"], steps / RATE**2).verdict == "agrees"
 
-    def verdict(theory, modes):
-        value, error = (np.asarray(getattr(estimates["weights"], name))[modes] for name in ("value", "standard_error"))
-        return np.max(np.abs(value - theory[modes]) / error)
-
-    # the theory with replacement: excluded below the crossover, and right well above it
+    # the theory with replacement: excluded below the crossover, and right well above it but for 2/x of the variance,
+    # x = 3 h/h_cross, that anti-correlation still takes there (catalogue 3.4)
+    value, error = (np.asarray(getattr(estimates["weights"], name)) for name in ("value", "standard_error"))
     white = np.asarray(epochs.white_variances(CURVATURE, np.diag(C), learning_rate=RATE, momentum=momentum)[0])
-    ratio = CURVATURE / epochs.crossover_curvature(**setting)
-    assert verdict(white, ratio < 0.5) > 50
-    if np.any(ratio > 60):
-        # 2/x = 1 % of the variance is left of the anti-correlation there
-        error = np.asarray(estimates["weights"].standard_error)[ratio > 60] / white[ratio > 60]
-        assert verdict(white, ratio > 60) < 4.5 and np.all(error < 0.02)
+    ratio = CURVATURE / np.asarray(epochs.crossover_curvature(**setting))
+    below, above = ratio < 0.5, ratio > 30
+    assert np.min(((white - value) / error)[below]) > 10
+    # few batches never get there below the limit of stability
+    assert np.any(above) == (batches == 200)
+    assert np.all(np.abs(value - white)[above] < 4.5 * error[above] + (2 / (3 * ratio) * white)[above])
+    assert np.all(error[above] < 0.01 * white[above])

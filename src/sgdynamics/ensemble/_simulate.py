@@ -74,7 +74,8 @@ def simulate(
     - initial: where replicas start: θ [parameters] or [replicas, parameters], a `State` (of one replica or of
       all), a `Prediction` (a draw from its law for each replica), a callable key -> θ, or None: the dynamics' own.
       A run that goes on from `.state` needs a new key: steps are numbered from 0 again, and with the old key it
-      would draw the same minibatches again.
+      would draw the same minibatches again. With `samplers.Epochs` it begins a new epoch: end the run before on a
+      whole one, or the noise of the part that was cut off does not cancel, and flat directions diffuse.
     - dtype: float32 unless told; data, hyperparameters and θ are cast on entry.
     - groups: of replicas, between which errors are measured.
     - kernel: the form of the loop; None: chosen by cost (`ensemble.choose`).

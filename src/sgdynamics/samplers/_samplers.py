@@ -108,7 +108,8 @@ class Epochs(AbstractIndexSampler):
     that epoch, whichever they are. Two batches of one epoch are then correlated by −S/(P − S), not −1/(M − 1), and
     the noise of an epoch does not sum to zero: what remains is the part κ = (P mod S)/(P − S) of white noise
     (`left_out` of `theory.epochs`). The memory is the order (`_indices.order`: uniform but for P²/2³² relatively);
-    it is drawn in the first step of each epoch, in a `cond` on the step that all replicas share.
+    it is drawn in the first step of each epoch, in a `cond` on the step that all replicas share. Every run begins
+    with a new epoch, also one that goes on from the `.state` of another.
     """
 
     batch_size: int = eqx.field(static=True, converter=lambda size: _checks.count("batch_size", size))
