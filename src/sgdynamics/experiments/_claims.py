@@ -45,6 +45,8 @@ class Claim:
     - `level`: the false-alarm rate of the verdict; `degrees_of_freedom` None means a normal law.
     - `rejected`: the wrong value that the measurement must exclude; `published`: the printed formula's value
       where it errs.
+    - `tolerance`: the stated bias that is no disagreement; `resolution`: the difference that the measurement had to be
+      able to see. None for bounds.
     """
 
     id: str
@@ -61,6 +63,8 @@ class Claim:
     rejected: float | None = None
     published: float | None = None
     note: str = ""
+    tolerance: float | None = None
+    resolution: float | None = None
 
     @staticmethod
     def equality(
@@ -91,6 +95,7 @@ class Claim:
             verdict=_equality(measured - expected, half_width, tolerance, resolution),
             kind="equality", z=_z(measured - expected, standard_error), level=level,
             degrees_of_freedom=_optional(degrees_of_freedom), published=_optional(published), note=note,
+            tolerance=tolerance, resolution=resolution,
         )  # fmt: skip
 
     @staticmethod
@@ -123,6 +128,7 @@ class Claim:
             id, source, statement, measured, standard_error, expected,
             verdict=_negated(opposite), kind="rejection", z=_z(measured - rejected, standard_error),
             level=level, degrees_of_freedom=_optional(degrees_of_freedom), rejected=rejected, note=note,
+            tolerance=tolerance, resolution=resolution,
         )  # fmt: skip
 
     @staticmethod
