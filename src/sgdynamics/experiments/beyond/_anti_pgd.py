@@ -5,11 +5,16 @@
 from a minimum of L_λ = L + ½λ|θ|², full batch, so that gradient descent itself stays. The law (`_anti_pgd_law`) is that
 of the slides before Fig. 25, z = θ − ξ descending L̃ = L_λ + (σ²/2) tr H, with the fluctuations of z at finite η.
 
-Of the same σ, PGD ends flatter: its weights fluctuate by 1/(2ηh) more along a curvature h, and fluctuations of any
-origin push by −½∇ tr(H Cov θ). It pays in loss. Perturbed so weakly that it has Anti-PGD's excess loss, it is the
-sharper one, on this network and at this η: for η → 0 its push is along ∇ ln det (H + λ), Anti-PGD's along ∇ tr H, and
-the margin shrinks as η grows. tr H at z is lower than at θ by ½σ² Δ tr H: it depends on where one looks. The test set
-does not gain: at θ its loss is higher, at z it is the minimum's within 1e-4.
+Of the same σ, PGD is flatter after the same steps, and still drifts: its weights fluctuate by 1/(2ηh) more along a
+curvature h, and fluctuations of any origin push by −½∇ tr(H Cov θ). It pays in loss, and its fluctuations are too
+large for order σ². Perturbed so weakly that it has Anti-PGD's excess loss, it is the sharper one, on this network and
+at this η: for η → 0 its push is along ∇ ln det (H + λ), Anti-PGD's along ∇ tr H. tr H at z is lower than at θ by
+½σ² Δ tr H: it depends on where one looks.
+
+So does the test loss. At θ, with the last kick ξ, it is higher than at the minimum, as the law of order σ² has it. At
+z it is the minimum's, to 0.2 %, and below the weak PGD's. The slides report from Orvieto et al. that Anti-PGD is
+beneficial for the test accuracy of their networks; here is one network with one hidden layer, and one test set of 360
+images: errors are those over the noise.
 """
 
 import numpy as np
@@ -54,7 +59,7 @@ def _variables(name: str, path: Path) -> dict[str, Variable]:
             at_z = over_realisations(path.at_z[:, what])
             words = words.replace(" at θ", "")
             variables |= measurement(f"{name}_{short}_at_z", "", at_z, f"{NAMES[name]}: {words} at z, end", units)
-    for short in ("trace", "objective"):
+    for short in ("trace", "objective", "test_loss"):
         _, words, units = WORDS[short]
         variables[f"{name}_{short}_law"] = variable("record", path.law[short], f"{NAMES[name]}: {words}, law", units)
     return variables

@@ -122,7 +122,7 @@ def case_of(config: AntiPGDConfig) -> Case:
     trained = pretrained(config.recipe)
     problem, θ = trained.problem, trained.parameters
     losses = Losses(problem, trained.test, jnp.asarray(config.weight_decay))
-    at = law.derivatives(problem, θ, config.weight_decay)
+    at = law.derivatives(problem, trained.test, θ, config.weight_decay)
     key = _ensembles.named(jax.random.key(config.seed), "remainder")
     left = float(law.remainder(problem, θ, at.trace_hessian, config.noise_std, key))
     return Case(config, trained, at, losses, _observed(losses, θ[None])[0], left)
@@ -163,7 +163,7 @@ def path(name: str, case: Case, anticorrelated: bool, std: float, progress: Prog
 
 
 def law_of(case: Case, anticorrelated: bool, std: float, *, fluctuations: bool = True) -> dict[str, np.ndarray]:
-    """E tr H at the mean and at θ, and E L_λ, at the records. Without `fluctuations`: z exactly on −∇L̃'s path."""
+    """E tr H and test loss, at z and at θ, and E L_λ, at the records. Without `fluctuations`: z on −∇L̃'s path."""
     config, at, keep = case.config, case.at, list(case.config.records)
     V = law.variances(
         at.curvatures, config.steps, learning_rate=config.learning_rate, std=std, anticorrelated=anticorrelated
@@ -174,9 +174,13 @@ def law_of(case: Case, anticorrelated: bool, std: float, *, fluctuations: bool =
         case.trained.problem, case.trained.parameters, at, jnp.asarray(V), jnp.asarray(ξ2),
         config.learning_rate, config.weight_decay,
     )[np.array(keep)]  # fmt: skip
-    mean, V, ξ2 = np.asarray(law.traces(case.trained.problem, m)), V[keep], ξ2[keep]
-    return {
-        "trace_z": mean + law.rounding(at, V - ξ2[:, None]),
-        "trace": mean + law.rounding(at, V),
-        "objective": case.start[OBJECTIVE] + V @ np.asarray(at.curvatures) / 2,
+    V, ξ2 = V[keep], ξ2[keep]
+    points = {
+        "trace": (law.traces(case.trained.problem, m), at.trace_hessian),
+        "test_loss": (law.losses(case.trained.problem, case.trained.test, m), at.test_hessian),
     }
+    found = {"objective": case.start[OBJECTIVE] + V @ np.asarray(at.curvatures) / 2}
+    for name, (mean, second) in points.items():
+        found[name] = np.asarray(mean) + law.rounding(at, second, V)
+        found[f"{name}_z"] = np.asarray(mean) + law.rounding(at, second, V - ξ2[:, None])
+    return found

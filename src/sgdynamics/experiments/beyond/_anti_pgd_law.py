@@ -5,7 +5,9 @@ With ∇²L_λ = Q diag(a) Qᵀ at the minimum, u = (1 − ηa)², and θ_k = m_
     V_k = σ² + σ² ηa/(2 − ηa) (1 − u^{k−1})       Anti-PGD, the second term that of z = θ − ξ (k ≥ 1; V_0 = 0)
     V_k = σ² (1 − u^k)/(1 − u)                    PGD
     m_{k+1} = m_k − η ∇{L_λ + ½ tr(H V_k)}(m_k)
-    E L_λ(θ_k) = L_λ* + ½ Σ a V_k,      E tr H(θ_k) = tr H(m_k) + ½ Σ_i V_k,i q_iᵀ(∇² tr H)q_i
+    E L_λ(θ_k) = L_λ* + ½ Σ a V_k,      E f(θ_k) = f(m_k) + ½ Σ_i V_k,i q_iᵀ(∇²f)q_i,      f = tr H or the test loss,
+
+and the same for z with V_k less σ².
 
 Of ½ tr(H V_k), the part ½σ² tr H of Anti-PGD (the slides' L̃) is taken at m_k, everything else at the minimum.
 tr H of a network with one hidden layer of tanh φ, W its second layer, r = f − y, costs a forward pass:
@@ -44,22 +46,23 @@ def trace(problem: sgd.Problem, θ: Vector) -> Scalar:
 
 
 class Derivatives(NamedTuple):
-    """At the minimum: a and Q of ∇²L_λ; ∇(q_iᵀHq_i) [modes, parameters]; ∇² tr H."""
+    """At the minimum: a and Q of ∇²L_λ; ∇(q_iᵀHq_i) [modes, parameters]; ∇² tr H; ∇² of the test loss."""
 
     curvatures: Vector
     modes: Matrix
     forces: Matrix
     trace_hessian: Matrix
+    test_hessian: Matrix
 
 
 @once
-def derivatives(problem: sgd.Problem, θ: Vector, weight_decay: float) -> Derivatives:
+def derivatives(problem: sgd.Problem, test: sgd.data.Dataset, θ: Vector, weight_decay: float) -> Derivatives:
     """All that the law needs, of second to fourth order in θ."""
     a, Q = jnp.linalg.eigh(problem.hessian(θ))
     along = lambda q: jax.grad(lambda θ: q @ problem.hessian_product(θ, q))(θ)
     product = lambda e: jax.jvp(jax.grad(lambda θ: trace(problem, θ)), (θ,), (e,))[1]
     second = jax.lax.map(product, jnp.eye(θ.size, dtype=θ.dtype))
-    return Derivatives(a + weight_decay, Q, jax.lax.map(along, Q.T), second)
+    return Derivatives(a + weight_decay, Q, jax.lax.map(along, Q.T), second, problem.hessian(θ, test))
 
 
 def variances(
@@ -94,15 +97,23 @@ def means(
 
 
 @once
+def losses(
+    problem: sgd.Problem, test: sgd.data.Dataset, points: Float[Array, "points parameters"]
+) -> Float[Array, " points"]:
+    """Test loss at several points."""
+    return jax.lax.map(lambda θ: problem.loss(θ, test), points)
+
+
+@once
 def traces(problem: sgd.Problem, points: Float[Array, "points parameters"]) -> Float[Array, " points"]:
     """tr H at several points."""
     return jax.lax.map(lambda θ: trace(problem, θ), points)
 
 
-def rounding(at: Derivatives, variances: Variances) -> Float[np.ndarray, " steps"]:
-    """½ Σ V_i q_iᵀ(∇² tr H)q_i: what fluctuations add to tr H."""
+def rounding(at: Derivatives, second: Matrix, variances: Variances) -> Float[np.ndarray, " steps"]:
+    """½ Σ V_i q_iᵀ(∇²f)q_i: what fluctuations add to f, whose second derivatives are `second`."""
     Q = np.asarray(at.modes)
-    return np.asarray(variances) @ np.sum(Q * (np.asarray(at.trace_hessian) @ Q), axis=0) / 2
+    return np.asarray(variances) @ np.sum(Q * (np.asarray(second) @ Q), axis=0) / 2
 
 
 @once

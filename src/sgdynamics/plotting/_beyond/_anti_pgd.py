@@ -26,13 +26,13 @@ def anti_pgd(data: xr.Dataset) -> Figure:
     for (what, label), one, start in zip(PANELS, axes[0], data.attrs["start"], strict=False):
         _panel(one, data, what, label, start)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    law = Line2D([], [], color=BLACK, label="theory, order σ²")
+    law = Line2D([], [], color=BLACK, label="theory, order σ² (fails for PGD, equal σ)")
     figure.legend([*handles, law], [*labels, law.get_label()], loc="outside lower center", ncols=6)
     return figure
 
 
 def _panel(axes: Axes, data: xr.Dataset, what: str, label: str, start: float) -> None:
-    """Lines: theory to order σ², which PGD of equal σ leaves."""
+    """Lines: theory to order σ², beyond which PGD of equal σ fluctuates."""
     data = data.isel(record=np.r_[: data.sizes["record"] - data.attrs["late"] + 1, -1])
     step = data["record"]
     axes.axhline(start, color=GREY, linestyle=":", label="gradient descent")
