@@ -7,7 +7,8 @@ import pytest
 from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.beyond import _epochs_regression
-from sgdynamics.experiments.beyond._epochs_regression_case import Case, data
+from sgdynamics.experiments.beyond import _epochs_regression_claims as _claims
+from sgdynamics.experiments.beyond._epochs_regression_case import Case, data, exact
 from sgdynamics.theory import epochs, regression
 
 pytestmark = pytest.mark.long
@@ -57,6 +58,39 @@ def test_a_case_has_the_laws_of_theory():
     V = case.modes
     law = V.T @ case.commuting(case.laws.frozen) @ V
     np.testing.assert_allclose(law, np.diag(case.along(case.laws.frozen)), atol=1e-15)
+
+
+@pytest.fixture(scope="module")
+def enumerated():
+    """Of small data sets, at two learning rates: what all orders add to the variances of the two flattest modes over
+    what second order adds, less 1 [sets, rates, modes]; the mean in units of first order, less 1, and ε [sets, rates].
+    """
+    rest = np.array([[_rest(seed, η) for η in (0.01, 0.1)] for seed in range(12)])
+    return rest[..., :2], rest[..., 2], rest[..., 3]
+
+
+def _rest(seed: int, learning_rate: float) -> np.ndarray:
+    drawn = data(jax.random.key(seed), samples=10, inputs=3, decades=2.0, label_noise_std=0.5, uneven=False)
+    case = Case("", drawn, learning_rate, 2)
+    mean, covariance = exact(*case.arguments)
+    frozen, second, whole = (np.asarray(case.along(C)) for C in (case.laws.frozen, case.laws.whole, covariance))
+    weight = np.linalg.solve(case.laws.whole, case.laws.mean)
+    part = weight @ np.asarray(mean) / (weight @ np.asarray(case.laws.mean))
+    return np.array([*((whole - frozen) / (second - frozen) - 1)[:2], part - 1, case.laws.size])
+
+
+def test_the_next_order_is_within_the_tolerance_on_enumerated_data_sets(enumerated):
+    """Linear in ε with a constant of order 1/P, in either flat mode; tolerances are not generous either."""
+    rest, _, ε = enumerated
+    slope = (rest[:, 1] - rest[:, 0]) / (ε[:, 1] - ε[:, 0])[:, None]
+    constant = rest[:, 0] - slope * ε[:, :1]
+    assert np.all((slope > 0) & (slope < _claims.NEXT_ORDER)) and np.max(slope) > _claims.NEXT_ORDER / 2
+    assert np.all(abs(constant) < _claims.BEYOND_PAIRS / 10) and np.max(abs(constant)) > _claims.BEYOND_PAIRS / 20
+
+
+def test_the_mean_s_next_order_is_within_the_tolerance_on_most_enumerated_data_sets(enumerated):
+    _, mean, ε = enumerated
+    assert np.mean(abs(mean[:, 1]) < _claims.NEXT_ORDER * ε[:, 1]) > 0.8
 
 
 @pytest.mark.parametrize(

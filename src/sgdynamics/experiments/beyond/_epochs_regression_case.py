@@ -45,10 +45,15 @@ class Laws(NamedTuple):
         """To second order."""
         return self.frozen + self.first + self.second + self.spread
 
+    @property
+    def size(self) -> float:
+        """ε = tr(second order)/tr(frozen)."""
+        return float(jnp.trace(self.second) / jnp.trace(self.frozen))
+
 
 @once
 def laws(x: Array, y: Array, learning_rate: Array, batch_size: int, momentum: Array) -> Laws:
-    """To second order in the multiplicative noise."""
+    """To second order in the multiplicative noise: the orders apart, which `predict` adds up, at any learning rate."""
     setting: Any = {"learning_rate": learning_rate, "batch_size": batch_size, "momentum": momentum}
     means, frozen = epochs.regression_means(x, y, **setting), epochs.regression_covariances(x, y, **setting)
     first, second = epochs.regression_corrections(x, y, **setting)[0], epochs.regression_second_order(x, y, **setting)
