@@ -1,5 +1,6 @@
 """The parameters of the experiment before Fig. 24."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from sgdynamics import _checks, samplers
 from sgdynamics.experiments._pretrained import RECIPES
 
-STRIDE = 7  # steps between two records of a network's loss
+STRIDE = 21  # steps between two records of a network's loss
 BURN_IN = 5  # epochs
 
 
@@ -34,16 +35,16 @@ class Fig24Config:
     """Architecture of the network: linear, one_hidden, two_hidden, convolutional or residual."""
     size: str = "quick"
     """quick or full."""
-    network_batch_size: int = 20
-    """Minibatch size S of the network; a stride of 7 steps must meet all its batches."""
+    network_batch_size: int = 4
+    """Minibatch size S of the network; a stride of 21 steps must meet all its batches."""
     momentum: float = 0.9
     """Momentum β of the network."""
     stiffness: tuple[float, ...] = (1.0, 3.0, 10.0)
     """h_1/h_cross of the network: its learning rates, ascending."""
     replicas: int = 128
     """Replicas of the network, at each learning rate and with each sampling."""
-    epochs: int = 28
-    """Length of the network's record, in epochs; whole multiples of 7."""
+    epochs: int = 42
+    """Length of the network's record, in epochs; whole multiples of 21."""
     seed: int = 0
     """Of everything random."""
 
@@ -59,15 +60,19 @@ class Fig24Config:
         samples = self.batches * self.batch_size
         _checks.require("inputs", self.inputs, self.inputs < samples, allowed=f"below the {samples} samples")
         _checks.require("momentum", self.momentum, 0 <= self.momentum < 1, allowed="in [0, 1)")
-        _checks.require("epochs", self.epochs, self.epochs > 0 and self.epochs % STRIDE == 0, allowed="multiples of 7")
+        _checks.require(
+            "epochs", self.epochs, self.epochs > 0 and self.epochs % STRIDE == 0, allowed=f"multiples of {STRIDE}"
+        )
         rising = len(self.stiffness) >= 3 and bool(np.all(np.diff(self.stiffness) > 0))
         _checks.require("stiffness", self.stiffness, rising, allowed="three or more, ascending")
         for name, value, among in (("size", self.size, RECIPES), ("network", self.network, RECIPES["full"])):
             if value not in among:
                 raise ValueError(f"{name} = {value!r}, but it must be one of {', '.join(among)}.")
         samples, S = RECIPES[self.size][self.network].samples, self.network_batch_size
-        fits = samples % S == 0 and samples // S > 1 and (samples // S) % STRIDE != 0
-        _checks.require("network_batch_size", S, fits, allowed=f"a divisor of {samples}, batches no multiple of 7")
+        fits = samples % S == 0 and samples // S > 1 and math.gcd(samples // S, STRIDE) == 1
+        _checks.require(
+            "network_batch_size", S, fits, allowed=f"a divisor of {samples}, with batches coprime to {STRIDE}"
+        )
 
 
 def both_samplers(batch_size: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A network at its minimum, before Fig. 24: excess loss against that of frozen noise."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -56,16 +57,24 @@ def frozen_reduction(minimum: late.Minimum, setting: late.Setting) -> float:
     return 1 - frozen_excess(minimum, setting, "epochs") / frozen_excess(minimum, setting, "replacement")
 
 
-def brace(minimum: late.Minimum, stiffness: float, config: Fig24Config) -> float:
-    """The reduction if σ² were the slides' asymptotes, sampling factors included."""
+def next_order(minimum: late.Minimum, setting: late.Setting) -> float:
+    """How much the noise grows with the weights' fluctuations: for squared error C ∝ loss, so E L/L(θ*) − 1."""
+    return frozen_excess(minimum, setting, "replacement") / float(minimum.problem.loss(minimum.parameters))
+
+
+def brace(minimum: late.Minimum, stiffness: float, config: Fig24Config, ratio: Callable = asymptotes) -> float:
+    """The reduction if σ²/σ_max² were the slides' asymptotes, or another `ratio`; sampling factors included."""
     setting = setting_of(minimum, stiffness, config)
     noise = minimum.noise * setting.factor("epochs") / setting.factor("replacement")
-    kept = noise @ asymptotes(stiffness * minimum.curvatures / minimum.curvatures[0])
+    kept = noise @ np.asarray(ratio(stiffness * minimum.curvatures / minimum.curvatures[0]))
     return float(1 - kept / np.sum(minimum.noise))
 
 
 def _start(minimum: late.Minimum, setting: late.Setting, sampling: str, key: jax.Array, replicas: int) -> State:
-    """The frozen law between two epochs, modes taken to be independent: what it lacks, the burn-in brings."""
+    """The frozen law between two epochs, modes taken to be independent.
+
+    What it lacks, the burn-in brings in stiff modes; soft ones relax more slowly, and count for little in the loss.
+    """
     h, C = np.maximum(minimum.curvatures, 1e-9), late.frozen_noise(minimum, setting, sampling)
     if sampling == "epochs":
         σ2 = [np.asarray(values)[:, 0] for values in _positions(h, C, **setting.step, **setting.epoch)]

@@ -45,9 +45,16 @@ def required_stiffness(spectrum: Modes, of: Callable | None = None, wanted: floa
     return float(brentq(lambda x: float(of(x)) - wanted, low, high))  # pyright: ignore[reportArgumentType]
 
 
+def learning_rate(stiffness: float, *, momentum: float, batches: int) -> float:
+    """η at which h_1 = 1 is so many times h_cross ∝ 1/η."""
+    return stiffness * float(
+        theory.crossover_curvature(learning_rate=1.0, momentum=momentum, batches_per_epoch=batches)
+    )
+
+
 def exact_reduction(spectrum: Modes, stiffness: float, *, momentum: float, batches: int) -> float:
     """At finite ηh and M, with the learning rate that has this h_1/h_cross."""
-    setting = {"learning_rate": 3 * (1 - momentum) * stiffness / batches, "momentum": momentum}
+    setting = {"learning_rate": learning_rate(stiffness, momentum=momentum, batches=batches), "momentum": momentum}
     spent = theory.stationary_variances(spectrum, spectrum, **setting, batches_per_epoch=batches)[0]
     white = theory.white_variances(spectrum, spectrum, **setting)[0]
     return 1 - float(theory.excess_loss(spectrum, spent) / theory.excess_loss(spectrum, white))

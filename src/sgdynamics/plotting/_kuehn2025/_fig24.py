@@ -1,4 +1,4 @@
-"""Fig. 24: the share of the excess loss that epochs spare."""
+"""The slide of Fig. 24: the share of the excess loss that epochs spare."""
 
 import numpy as np
 import xarray as xr
@@ -37,7 +37,7 @@ def _map(axes: Axes, data: xr.Dataset) -> None:
 
 def _measured(axes: Axes, data: xr.Dataset) -> None:
     theory(axes, data["curve"], 100 * data["network_frozen"], "network, frozen noise", COLOURS[0])
-    published(axes, data["curve"], 100 * data["network_brace"], "network, slides' brace")
+    published(axes, data["curve"], 100 * data["network_brace"], "network, brace taken literally")
     simulation(axes, data["run"], 100 * data["network"], 100 * data["network_error"], "network, SGD", COLOURS[0])
     left, right = axes.get_xlim()
     theory(axes, data["stiffness"], 100 * data["regression_frozen"], "regression p = 1, frozen noise", COLOURS[1])
