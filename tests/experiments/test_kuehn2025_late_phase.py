@@ -9,7 +9,8 @@ import xarray as xr
 from sgdynamics import experiments, plotting
 from sgdynamics.data import Dataset
 from sgdynamics.experiments import _pretrained, _store
-from sgdynamics.experiments.kuehn2025 import _fig17, _fig18, _fig22_23, _late_components
+from sgdynamics.experiments._realisations import over_realisations
+from sgdynamics.experiments.kuehn2025 import _fig17, _fig18, _fig22_23, _late_claims, _late_components, _late_noise
 from sgdynamics.experiments.kuehn2025 import _late_gradients as gradients
 from sgdynamics.experiments.kuehn2025 import _late_phase as late
 from sgdynamics.experiments.kuehn2025._late_phase import Setting
@@ -18,7 +19,7 @@ from sgdynamics.theory.epochs import HarmonicEpochs
 pytestmark = pytest.mark.long
 
 TINY = _fig17.Fig17Config(
-    crossover=1.0, momentum=0.5, modes=24, replicas=64, burn_in=20, epochs=20, draws=16, windows=(8, 20), decomposed=8
+    crossover=1.0, momentum=0.5, modes=24, replicas=64, burn_in=20, epochs=20, draws=16, windows=(5, 20), decomposed=8
 )
 RUNS = {"fig17": _fig17.run, "fig18": _fig18.run, "fig22_23": _fig22_23.run}
 
@@ -29,7 +30,7 @@ def results(tmp_path_factory):
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("networks")))
         recipe = _pretrained.Recipe("convolutional", (2, 2), samples=200)
         patch.setitem(_pretrained.RECIPES["quick"], "convolutional", recipe)
-        steps = lambda M: range(0, TINY.epochs * M, _fig17.stride(TINY, M))
+        steps = lambda M: _fig17.union(_fig17.steps(TINY.windows, TINY.epochs, M))
         found = _fig17.study(TINY, experiments.Silence(), steps)
         for module in (_fig17, _fig18, _fig22_23):
             patch.setattr(module, "study", lambda *_: found)
@@ -39,19 +40,13 @@ def results(tmp_path_factory):
 @pytest.mark.parametrize("name", RUNS)
 def test_what_the_numbers_decide(results, name):
     claims = {claim.id: claim for claim in results[1][name].claims}
-    # the noise of few replicas' examples leaves velocities coarse
-    coarse = [id for id, claim in claims.items() if claim.verdict == "undecided" and id.endswith("/velocities")]
-    assert [id for id, claim in claims.items() if not claim.as_expected and id not in coarse] == []
-    quantities = {"fig17": ("weights", "velocities"), "fig18": ("times",)}.get(name, ("weights", "velocities", "times"))
+    assert [id for id, claim in claims.items() if not claim.as_expected] == []
+    quantities = {"fig17": ("weights",), "fig18": ("times",)}.get(name, ("weights", "times"))
     for quantity in quantities:
         assert {f"{sampling}/above/{quantity}" for sampling in ("epochs", "with replacement")} <= claims.keys()
-    published = {id for id in claims if id.endswith("/published")}
-    slides = {
-        "epochs/above/Σ(>) ∝ 1/published",
-        "epochs/below/Σ(<) ∝ H/published",
-        "noise/C ∝ H in all modes/published",
-    }
-    assert (name == "fig18") == published.isdisjoint(slides)
+    # the slides write ≈: nothing printed is wrong here, asymptotes are far
+    assert not any(id.endswith("/published") for id in claims)
+    assert sum(id.endswith("asymptote not yet reached") for id in claims) == {"fig22_23": 4}.get(name, 2)
     assert sum(id.endswith("/control") for id in claims) >= 3
 
 
@@ -81,7 +76,7 @@ def test_hessians_of_single_examples_are_differences_of_their_gradients(results)
     δ = 1e-5 * jnp.ones((1, len(θ)))
     found = gradients.of_hessians(problem, θ, δ, V)
     differences = (gradients.gradients(problem, θ + δ[0]) - gradients.gradients(problem, θ - δ[0])) @ V / 2
-    np.testing.assert_allclose(found, np.var(differences, axis=0), rtol=1e-4)
+    np.testing.assert_allclose(found[0], np.var(differences, axis=0), rtol=1e-4)
 
 
 def test_noise_of_the_next_batch_is_that_of_the_examples_left(results):
@@ -89,7 +84,8 @@ def test_noise_of_the_next_batch_is_that_of_the_examples_left(results):
     minimum = results[0].minimum
     θ, V = minimum.parameters[None] + 0.01, jnp.asarray(minimum.vectors[:, :3])
     rest = np.array([3, 10, 11, 40, 77])
-    found = gradients.excesses(minimum.problem, θ, minimum.parameters, V, jnp.asarray(rest[None]), 2)[0]
+    left = jnp.zeros((1, minimum.samples)).at[0, rest].set(1.0)
+    found = gradients.excesses(minimum.problem, θ, minimum.parameters, V, left, 2)[0]
 
     def enumerated(θ):
         g = np.asarray(gradients.gradients(minimum.problem, θ)) @ np.asarray(V)
@@ -102,7 +98,7 @@ def test_noise_of_the_next_batch_is_that_of_the_examples_left(results):
 def test_spread_of_the_weights_within_an_epoch():
     """Against the covariances of all pairs of positions, from the transition and the noise of one epoch."""
     h, C, η, β, M = np.array([2.0, 0.05]), np.array([1.0, 0.3]), 0.1, 0.6, 6
-    found = late.within_epoch(h, C, Setting(η, β, 2, 12))
+    found = _late_noise.within_epoch(h, C, Setting(η, β, 2, 12))
     for mode in range(2):
         law = HarmonicEpochs(
             h[mode : mode + 1], C[mode : mode + 1, None], learning_rate=η, momentum=β, batches_per_epoch=M
@@ -132,9 +128,59 @@ def test_principal_components_of_many_independent_samples_are_the_truth(results)
     """Without correlations in time and with many samples, the exponent is that of the variances."""
     minimum = results[0].minimum
     h = minimum.curvatures
-    x = np.asarray(jax.random.normal(jax.random.key(0), (4_000, len(h)))) * h**0.75 @ minimum.vectors.T
-    F, s = _late_components.components(minimum, x - x.mean(axis=0))
+    x = np.asarray(jax.random.normal(jax.random.key(0), (4_000, len(h)))) * h**0.75
+    F, s = _late_components.components(h, x - x.mean(axis=0))
     assert _late_components.slope(F, s, 4.0) == pytest.approx(1.5, abs=0.1)
+
+
+def test_principal_components_are_the_same_from_either_gram_matrix():
+    """Few samples of many directions, against the singular value decomposition."""
+    draw = np.random.default_rng(0)
+    h, x = np.geomspace(10, 0.1, 9), draw.standard_normal((6, 9))
+    _, root, q = np.linalg.svd(x, full_matrices=False)
+    F, s = _late_components.components(h, x)
+    np.testing.assert_allclose(s, root**2 / 6, rtol=1e-10)
+    np.testing.assert_allclose(F, q**2 @ h, rtol=1e-8)
+
+
+@pytest.mark.parametrize("sampling", late.SAMPLINGS)
+def test_the_laws_paths_have_the_laws_variances(results, sampling):
+    study = results[0]
+    found = _late_components.paths(
+        study.minimum,
+        study.setting,
+        sampling,
+        0,
+        replicas=64,
+        burn_in=20,
+        steps=range(0, 40 * study.setting.batches, 7),
+    )
+    h, C = study.curvatures, late.frozen_noise(study.minimum, study.setting, sampling)[study.modes]
+    law = late.law(h, C, study.setting, sampling)[0]
+    fast = h > 0.3 * study.setting.crossover
+    ratio = np.mean(found[:, :, study.modes] ** 2, axis=(0, 1)) / law
+    assert np.mean(ratio[fast]) == pytest.approx(1.0, abs=0.04)
+
+
+@pytest.mark.parametrize(("S", "P"), [(4, 40), (4, 43)])
+def test_the_paths_noise_is_anticorrelated_within_an_epoch(S, P):
+    ξ = _late_components.epoch_noise(np.random.default_rng(0), Setting(0.1, 0.5, S, P), "epochs", (200_000,))
+    covariance = ξ @ ξ.T / ξ.shape[1]
+    expected = (1 + S / (P - S)) * np.eye(len(ξ)) - S / (P - S)
+    np.testing.assert_allclose(covariance, expected, atol=0.015)
+
+
+def test_examples_to_come_are_those_after_the_steps_done():
+    order = np.array([[4, 2, 0, 1, 3], [0, 1, 2, 3, 4]])
+    left = late.to_come(order, np.array([1, 2]), Setting(0.1, 0.5, 2, 5))
+    np.testing.assert_array_equal(left, [[1, 1, 0, 1, 0], [0, 0, 0, 0, 1]])
+
+
+def test_independent_errors_add_in_squares_with_welchs_degrees_of_freedom():
+    a, b = over_realisations(np.array([1.0, 2.0, 4.0])), over_realisations(np.array([0.0, 0.3, 0.1, 0.9]))
+    found, (s, t) = _late_claims.combined([a, b]), (float(part.standard_error) ** 2 for part in (a, b))
+    assert found["standard_error"] == pytest.approx((s + t) ** 0.5)
+    assert found["degrees_of_freedom"] == pytest.approx((s + t) ** 2 / (s**2 / 2 + t**2 / 3))
 
 
 def test_modes_that_have_not_relaxed_or_have_no_noise_are_not_watched(results):
@@ -150,7 +196,7 @@ def test_modes_that_have_not_relaxed_or_have_no_noise_are_not_watched(results):
     ("wrong", "argument"),
     [
         ({"network": "LeNet"}, "network"), ({"size": "large"}, "size"), ({"crossover": 0.0}, "crossover"),
-        ({"momentum": 1.0}, "momentum"), ({"batch_size": 0}, "batch_size"), ({"windows": (26,)}, "windows"),
+        ({"momentum": 1.0}, "momentum"), ({"batch_size": 0}, "batch_size"), ({"windows": (5, 26)}, "windows"),
         ({"decomposed": 65}, "decomposed"), ({"burn_in": 0}, "burn_in"),
     ],
 )  # fmt: skip

@@ -7,10 +7,10 @@ At one learning rate, only the batch size S changes, and with it M = P/S. For C 
 
     σ_u² ∝ 1/S
 
-for M (1 − β) ≫ 1, which is why β is 0.5 here: M is 25 to 100, not 1000. These are asymptotes. Where λ is some λ_cross
-only, σ_θ² still falls faster than 1/S, and τ with it, for the crossover is broad. In the flattest modes noise that
-depends on θ does not cancel over an epoch (`_late_phase`), so that τ is above τ_SGD. And the noise grows with σ_θ²:
-C falls a little faster than 1/S.
+for M (1 − β) ≫ 1, which is why β is 0.5 here: M is 25 to 100, not 1000. The powers follow from (19) and (20); the
+slides do not print them. They are asymptotes: where λ is some λ_cross only, σ_θ² still falls faster than 1/S, and τ
+with it, for the crossover is broad. In the flattest modes noise that depends on θ does not cancel over an epoch
+(`_late_noise`), so that τ is above τ_SGD. And the noise grows with σ_θ²: C falls a little faster than 1/S.
 """
 
 from collections.abc import Mapping
@@ -26,10 +26,11 @@ from sgdynamics.experiments._pretrained import RECIPES
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._registry import Experiment, Result, register
 from sgdynamics.experiments._variables import Variable, dataset, measurement, variable
-from sgdynamics.experiments.kuehn2025 import _fig20_claims, _late_study
+from sgdynamics.experiments.kuehn2025 import _fig20_claims
 from sgdynamics.experiments.kuehn2025 import _late_phase as late
+from sgdynamics.experiments.kuehn2025._late_noise import white_share
 from sgdynamics.experiments.kuehn2025._late_phase import Minimum, Setting
-from sgdynamics.experiments.kuehn2025._late_study import QUANTITIES, Study, curves, grid, of_law
+from sgdynamics.experiments.kuehn2025._late_study import QUANTITIES, Study, curves, grid, of_law, sampled
 from sgdynamics.experiments.kuehn2025._source import source
 
 
@@ -97,14 +98,14 @@ def _study(minimum: Minimum, setting: Setting, modes: np.ndarray, config: Fig20C
     """The ensemble with epochs, and its laws with the noise and the curvature that it has."""
     label = f"S = {setting.batch_size}"
     key = _ensembles.named(jax.random.key(config.seed), label)
-    white = late.white_share(minimum, setting, _ensembles.named(key, "white"), config.draws)[modes]
+    white = white_share(minimum, setting, modes, _ensembles.named(key, "white"), config.draws)
     measured = late.measure(
         minimum, setting, "epochs", modes, progress, label, key=key, replicas=config.replicas,
         burn_in=_epochs(config.burn_in, setting), epochs=_epochs(config.steps, setting),
     )  # fmt: skip
     noise = late.frozen_noise(minimum, setting, "epochs")[modes]
-    sampled = _late_study._sampled(minimum, setting, "epochs", modes, white, measured)
-    return Study(minimum, setting, modes, minimum.curvatures[modes], noise, white, {"epochs": sampled})
+    laws = sampled(minimum, setting, "epochs", modes, white, measured, key)
+    return Study(minimum, setting, modes, minimum.curvatures[modes], noise, white, {"epochs": laws})
 
 
 def _data(found: Mapping[int, Study]):

@@ -1,23 +1,33 @@
-"""The finite-size effect: principal components of weights sampled over a few epochs, against the Hessian's own modes.
+"""The finite-size effect: principal components of weights sampled over a window of time, against the Hessian's modes.
 
-Of one replica's weights over a window, about the window's mean, Σ̂ = Σ_j s_j q_j q_jᵀ. The weights stay correlated over
-τ, up to several epochs: a window holds few independent samples, so that the leading q_j gather what fluctuates by
-chance and the last ones what does not, whatever the curvature F_j = q_jᵀ(∇²L + λ)q_j. The slope of ln s over ln F is
-far above that of the variances of the same weights along the Hessian's modes, about 1 or less.
+Of one replica's weights over a window, about the window's mean, Σ̂ = Σ_j s_j q_j q_jᵀ, each q_j with the curvature
+F_j = q_jᵀ(∇²L + λ)q_j. Modes relax within (1 − β)/(ηλ) steps, λ_cross/(3λ) epochs. In a window that is not much longer
+the weights are a smooth path: the leading q_j follow its long moves, the last ones the short ones, and ln s falls with
+ln F much more steeply than the variances along the Hessian's modes, of the same weights, do. It is so for white noise
+as well, whose variances hardly depend on λ. Fewer samples than directions make it worse: a long window needs more.
+
+The law's own paths show it where the truth is known: every Hessian's mode for itself with Gaussian noise of C_ii at
+the minimum, and the correlations of its sampling,
+
+    δ' = δ + u',   u' = βu − η (λδ + √C_ii ξ_k),   ⟨ξ_k ξ_l⟩ = −S/(P − S) for k ≠ l in one epoch, 0 in two.
+
+A network's principal components are steeper still; its C does not commute with H.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from sgdynamics.experiments._claims import Claim, evidence
 from sgdynamics.experiments._realisations import over_realisations
-from sgdynamics.experiments.kuehn2025._late_phase import SILENT, Minimum
-from sgdynamics.experiments.kuehn2025._source import source
+from sgdynamics.experiments.kuehn2025._late_phase import SILENT, Minimum, Modes, Setting, frozen_noise, law
 from sgdynamics.statistics import Estimate
 
 EMPTY = 1e-9  # of the largest variance: what float32 leaves of components without samples
 FLAT = 0.05  # of λ_cross: the softest curvature of the fits
+
+Along = Float[np.ndarray, "replicas samples modes"]
 
 
 class Window(NamedTuple):
@@ -30,27 +40,29 @@ class Window(NamedTuple):
     variances: np.ndarray
 
 
-def window(minimum: Minimum, crossover: float, weights: np.ndarray, epochs: int) -> Window:
-    """Of `weights` [replicas, samples, parameters] of that many epochs."""
-    h = minimum.curvatures
-    loud = minimum.noise > SILENT * minimum.noise.max()
-    pairs, own = [], []
-    for θ in weights:
-        x = θ - θ.mean(axis=0)
-        F, s = components(minimum, x)
-        pairs.append((F, s))
-        along = np.mean((x @ minimum.vectors) ** 2, axis=0)
-        own.append(slope(h[loud], along[loud], crossover))
+def window(minimum: Minimum, crossover: float, weights: Along, epochs: int) -> Window:
+    """Of `weights` along the Hessian's modes, of that many epochs."""
+    h, pairs, own = minimum.curvatures, [], []
+    for δ in np.asarray(weights, float):
+        x = δ - δ.mean(axis=0)
+        pairs.append(components(h, x))
+        own.append(slope(h[loud(minimum)], np.mean(x**2, axis=0)[loud(minimum)], crossover))
     found = [slope(F, s, crossover) for F, s in pairs]
-    return Window(epochs, over_realisations(found), over_realisations(own), *pairs[0])
+    return Window(epochs, over_realisations(np.array(found)), over_realisations(np.array(own)), *pairs[0])
 
 
-def components(minimum: Minimum, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """F_j and s_j of the principal components of centred samples [samples, parameters]."""
-    _, root, q = np.linalg.svd(x, full_matrices=False)
-    s = root**2 / len(x)
-    kept = s > EMPTY * s[0]
-    return (q[kept] @ minimum.vectors) ** 2 @ minimum.curvatures, s[kept]
+def loud(minimum: Minimum) -> np.ndarray:
+    """Which modes have noise."""
+    return minimum.noise > SILENT * minimum.noise.max()
+
+
+def components(h: Modes, x: Float[np.ndarray, "samples modes"]) -> tuple[np.ndarray, np.ndarray]:
+    """F_j and s_j of the principal components of centred samples along the Hessian's modes."""
+    few = len(x) < len(h)
+    s, columns = np.linalg.eigh((x @ x.T if few else x.T @ x) / len(x))
+    kept = np.flatnonzero(s > EMPTY * s[-1])[::-1]
+    q = columns[:, kept].T @ x / np.sqrt(len(x) * s[kept, None]) if few else columns[:, kept].T
+    return q**2 @ h, s[kept]
 
 
 def slope(curvatures: np.ndarray, variances: np.ndarray, crossover: float) -> float:
@@ -59,27 +71,39 @@ def slope(curvatures: np.ndarray, variances: np.ndarray, crossover: float) -> fl
     return float(np.polyfit(np.log(curvatures[fitted]), np.log(variances[fitted]), 1)[0])
 
 
-def claims(windows: list[Window], expected: float) -> list[Claim]:
-    """Σ ∝ H² and steeper by principal components; about the law's exponent in the Hessian's basis, of the same θ."""
-    found = []
-    for w in windows:
-        label = f"components/{w.epochs} epochs"
-        options: dict[str, Any] = {**evidence(w.components)}
-        found += [
-            Claim.bound(
-                f"{label}/as steep as H²", source("after Fig. 17"),
-                "d ln s/d ln F of principal components is that of Σ ∝ H², or steeper", expected=1.9, side="at least",
-                **options,
-            ),
-            Claim.bound(
-                f"{label}/Hessian's basis", source("after Fig. 17"),
-                "along the Hessian's modes, same weights: distance of the exponent from the law's, over that of "
-                "the principal components", expected=0.15, side="at most",
-                **evidence(w.modes.map(lambda own, w=w: abs(own - expected) / (w.components.value - expected))),
-            ),
-            Claim.rejection(
-                f"{label}/control", source("after Fig. 17"),
-                "principal components do not measure the law's exponent", expected=2.0, rejected=expected, **options,
-            ),
-        ]  # fmt: skip
-    return found
+def law_slope(minimum: Minimum, setting: Setting, sampling: str) -> float:
+    """That of the frozen law's variances along the Hessian's modes."""
+    h, C = minimum.curvatures[loud(minimum)], frozen_noise(minimum, setting, sampling)[loud(minimum)]
+    return slope(h, law(h, C, setting, sampling)[0], setting.crossover)
+
+
+def paths(
+    minimum: Minimum, setting: Setting, sampling: str, seed: int, *, replicas: int, burn_in: int,
+    steps: Sequence[int],
+) -> Along:  # fmt: skip
+    """The law's own paths from rest at the minimum: δ along every mode at ascending `steps` after the burn-in."""
+    draw, M = np.random.default_rng(seed), setting.batches
+    η, β = np.float32(setting.learning_rate), np.float32(setting.momentum)
+    λ = np.float32(minimum.curvatures)
+    size = η * np.sqrt(np.maximum(frozen_noise(minimum, setting, sampling), 0), dtype=np.float32)
+    δ = np.zeros((replicas, len(λ)), np.float32)
+    u, found, wanted = np.zeros_like(δ), [], set(steps)
+    for epoch in range(burn_in + 1 + steps[-1] // M):
+        for k, kick in enumerate(size * epoch_noise(draw, setting, sampling, δ.shape)):
+            u = β * u - η * λ * δ - kick
+            δ = δ + u
+            if (epoch - burn_in) * M + k in wanted:
+                found.append(δ)
+    return np.swapaxes(found, 0, 1)
+
+
+def epoch_noise(
+    draw: np.random.Generator, setting: Setting, sampling: str, shape: tuple[int, ...]
+) -> Float[np.ndarray, "batches *shape"]:
+    """ξ_k of one epoch, of variance 1: less a = 1 − √(1 − MS/P) of their mean, which is all of it where S divides P."""
+    ξ = draw.standard_normal((setting.batches, *shape), dtype=np.float32)
+    if sampling == "replacement":
+        return ξ
+    S, P = setting.batch_size, setting.samples
+    a = 1 - np.sqrt(1 - setting.batches * S / P)
+    return (ξ - np.float32(a) * ξ.mean(axis=0)) / np.float32(np.sqrt(1 - S / P))

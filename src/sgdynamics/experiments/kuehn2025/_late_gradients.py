@@ -3,8 +3,6 @@
 Examples and directions come one after the other: convolutions with many kernels at once are far slower.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -33,19 +31,22 @@ def hessian(problem: sgd.Problem, θ: Vector) -> Float[Array, "parameters parame
 
 
 @eqx.filter_jit
-def excesses(problem: sgd.Problem, θ: Array, minimum: Vector, V: Array, examples: Any, S: int) -> Array:
-    """E (pᵀ(g_B − ∇L))² of a batch of S drawn from `examples` without replacement (None: from all, with it), minus the
-    same at the minimum, whose mean is known: [replicas, modes]."""
+def excesses(problem: sgd.Problem, θ: Array, minimum: Vector, V: Array, left: Array | None, S: int) -> Array:
+    """E (pᵀ(g_B − ∇L))² of a batch of S at each of θ, minus the same at the minimum, whose mean over batches is known:
+    [replicas, modes]. The batch is drawn without replacement from the examples where `left` is 1 (None: from all,
+    with replacement)."""
 
-    def variance(g: Array, rest: Any) -> Float[Array, " modes"]:
-        if rest is None:
-            return jnp.var(g, axis=0) / S
-        left, U = g[rest], rest.shape[0]
-        return (jnp.mean(left, axis=0) - jnp.mean(g, axis=0)) ** 2 + jnp.var(left, axis=0) * (U - S) / (S * (U - 1))
+    def variance(g: Array, left: Array | None) -> Float[Array, " modes"]:
+        g = g - jnp.mean(g, axis=0, keepdims=True)
+        if left is None:
+            return jnp.mean(g**2, axis=0) / S
+        U = jnp.sum(left)
+        mean = left @ g / U
+        return mean**2 + (left @ g**2 / U - mean**2) * (U - S) / (S * jnp.maximum(U - 1, 1))
 
     still = gradients(problem, minimum) @ V
     of = lambda at: variance(gradients(problem, at[0]) @ V, at[1]) - variance(still, at[1])
-    return jax.lax.map(of, (θ, examples))
+    return jax.lax.map(of, (θ, left))
 
 
 @eqx.filter_jit
@@ -56,9 +57,9 @@ def stiffnesses(problem: sgd.Problem, θ: Array, directions: Array) -> Float[Arr
 
 
 @eqx.filter_jit
-def of_hessians(problem: sgd.Problem, θ: Vector, δ: Array, V: Array) -> Float[Array, " modes"]:
-    """Mean over δ [draws, parameters] of Var_n Vᵀ H_n δ."""
+def of_hessians(problem: sgd.Problem, θ: Vector, δ: Array, V: Array) -> Float[Array, "draws modes"]:
+    """Var_n Vᵀ H_n δ of every one of δ [draws, parameters]."""
     examples = (problem.data.x, problem.data.y)
     of = lambda δ, x, y: jax.jvp(lambda θ: _example(problem, θ, x, y), (θ,), (δ,))[1]
     one = lambda δ: jnp.var(jax.lax.map(lambda example: of(δ, *example), examples) @ V, axis=0)
-    return jnp.mean(jax.lax.map(one, δ), axis=0)
+    return jax.lax.map(one, δ)

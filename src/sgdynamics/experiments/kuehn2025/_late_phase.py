@@ -1,32 +1,26 @@
 """The late phase of training: a small network resumed at its minimum θ*, watched along eigenvectors of its Hessian.
 
-With λ_i, p_i of ∇²L(θ*) + weight decay and C the covariance of the minibatch gradient, u_k = θ_k − θ_{k−1},
+With λ_i, p_i of ∇²L(θ*) + weight decay and C the covariance of the minibatch gradient, u_k = θ_k − θ_{k−1} (the slides'
+v_k),
 
     σ_θ,i² = Var pᵢᵀθ,      σ_u,i² = Var pᵢᵀu,      τ_i = 2 σ_θ,i²/σ_u,i²                                    (14)-(18)
 
-about the ensemble's mean, of all replicas and all positions in the epoch. Their diagonal needs no [H, C] = 0. Three
-laws, each of which knows more than the one before:
+about the ensemble's mean, of all replicas and all positions in the epoch. (14)-(17) hold of each mode for itself:
+[H, C] need not vanish, for only C_ii enters. Its three versions here:
 
-    frozen      the noise of θ*: C_ii = (P − S)/(S (P − 1)) Var_n pᵢᵀ∇ℓ_n(θ*), and λ_i
-    (new)       noise that depends on θ, ∇ℓ_n(θ) − ∇L = δg_n + δH_n δ + …. The δg_n of an epoch sum to nothing. The
-                others do not: Σ_k δH_k δ_k = Σ_k δH_k (δ_k − δ̄) over an epoch, which the weights of that epoch decide.
-                Its part W_i = Var_n pᵢᵀH_n (δ − δ̄), times (P − S)/(S (P − 1)), acts as white noise:
+    frozen          C_ii of θ* and λ_i: C_ii = (P − S)/(S (P − 1)) Var_n pᵢᵀ∇ℓ_n(θ*)
+    cancelling      C_ii and λ_i where the ensemble is, averaged over replicas and over the positions in the epoch
+    full            the same, but of C_ii a part W_i that does not cancel in an epoch is white noise (`_late_noise`)
 
-                    σ_θ,i² = (η² of epochs) × (E C_ii(θ) − W_i) + η W_i/(2 (1 − β) λ_i) + …
-
-                so that anti-correlations no longer hold down the variance of modes below λ_f, where the two terms are
-                equal. P λ_f depends on the network alone where λ_cross is far below the leading modes.
-
-E C_ii(θ) is that of the next batch where replicas end, mid-epoch. Replicas start at rest in θ*; a mode is watched if
-the burn-in is `RELAXATIONS` (1 − β)/(ηλ) or longer, and if it has noise: residuals to centred one-hot targets sum to 0
-at the minimum, so that some modes of the last layer have none.
+With replacement all noise is white. Replicas start at rest in θ*; a mode is watched if the burn-in is
+`RELAXATIONS` (1 − β)/(ηλ) or longer, and if it has noise: residuals to centred one-hot targets sum to 0 at the minimum,
+so that some modes of the last layer have none.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
@@ -40,13 +34,15 @@ from sgdynamics.experiments._pretrained import pretrained
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments.kuehn2025 import _late_gradients as gradients
+from sgdynamics.experiments.kuehn2025 import _setting
 from sgdynamics.statistics import Estimate, PhaseSpace, Snapshots, Variance
 from sgdynamics.theory import epochs as theory
 
 SAMPLINGS = {"epochs": samplers.Epochs, "replacement": samplers.WithReplacement}
 RELAXATIONS = 3
 SILENT = 1e-6  # of the largest C_ii/λ_i
-SAMPLES = 16  # replicas whose C(θ) and Hessian are taken
+SAMPLES = 32  # replicas whose C(θ) is taken, of half of them the Hessian too
+POSITIONS = 8  # in the epoch, evenly, where that is done
 
 _epochs, _white = once(theory.stationary_variances), once(theory.white_variances)
 _scaled = once(lambda estimate, scale: estimate.map(lambda σ2: scale * σ2.reshape(2, -1)))
@@ -75,24 +71,8 @@ class Minimum:
         return self.problem.data.samples
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Learning rate η, momentum β, batch size S, and the P samples."""
-
-    learning_rate: float
-    momentum: float
-    batch_size: int
-    samples: int
-
-    @property
-    def batches(self) -> int:
-        """M, of an epoch."""
-        return self.samples // self.batch_size
-
-    @property
-    def crossover(self) -> float:
-        """λ_cross = 3 (1 − β)/(ηM)."""
-        return 3 * (1 - self.momentum) / (self.learning_rate * self.batches)
+class Setting(_setting.Setting):
+    """The same, with what `theory.epochs` takes."""
 
     @property
     def step(self) -> dict[str, Any]:
@@ -110,7 +90,8 @@ class Setting:
 
 def setting_at(crossover: float, *, momentum: float, batch_size: int, samples: int) -> Setting:
     """The learning rate that puts λ_cross there."""
-    return Setting(3 * (1 - momentum) / (crossover * (samples // batch_size)), momentum, batch_size, samples)
+    of_one = theory.crossover_curvature(learning_rate=1.0, momentum=momentum, batches_per_epoch=samples // batch_size)
+    return Setting(float(of_one) / crossover, momentum, batch_size, samples)
 
 
 def minimum(network: str, size: str = "quick") -> Minimum:
@@ -136,49 +117,12 @@ def law(curvatures: Any, noise: Any, setting: Setting, sampling: str, white: Any
     return np.asarray(rest[0]) + np.asarray(uncorrelated[0]), np.asarray(rest[1]) + np.asarray(uncorrelated[1])
 
 
-def within_epoch(curvatures: Any, noise: Any, setting: Setting) -> Modes:
-    """E Σ_k (δ_k − δ̄)²/(M − 1) of one epoch's weights before each step, with frozen noise.
-
-    δ̄ is what the gradient's sum moves over an epoch: ηλM δ̄ = −[(1 − β)(δ_M − δ_0) + β (u_M − u_0)]. Nothing is
-    left out here: κ parts of it do not matter.
-    """
-    h, C = np.asarray(curvatures, float), np.asarray(noise, float)
-    η, β, M = setting.learning_rate, setting.momentum, setting.batches
-    average = np.asarray(_epochs(h, C, **setting.step, batches_per_epoch=M, left_out=0.0)[0])
-    T = np.moveaxis(np.array([[1 - η * h, β + 0 * h], [-η * h, β + 0 * h]]), -1, 0)
-    P, TM = _start(T, C, η, M), np.linalg.matrix_power(T, M)
-    along = np.array([1 - β, β])
-    change = 2 * np.einsum("a,mab,b->m", along, P - TM @ P, along)
-    return (average - change / (η * h * M) ** 2) * M / (M - 1)
-
-
-def _start(T: np.ndarray, C: Modes, η: float, M: int) -> np.ndarray:
-    """Covariance of (δ, u) between two epochs, [modes, 2, 2]: of T^M P T^Mᵀ + the noise of an epoch."""
-    kicks = [np.full((len(C), 2), -η)]
-    for _ in range(M - 1):
-        kicks.append(np.einsum("mab,mb->ma", T, kicks[-1]))
-    r = np.array(kicks) - np.mean(kicks, axis=0)
-    P, power = M / (M - 1) * np.einsum("kma,kmb,m->mab", r, r, C), np.linalg.matrix_power(T, M)
-    for _ in range(60):  # Σ_e T^{Me} … T^{Me}ᵀ by doubling
-        P, power = P + power @ P @ np.swapaxes(power, 1, 2), power @ power
-    return P
-
-
-def white_share(minimum: Minimum, setting: Setting, key: PRNGKey, draws: int = 64) -> Modes:
-    """W_i of the module's docstring, over `draws` of δ − δ̄ with the frozen law's variances along the modes."""
-    variances = within_epoch(np.maximum(minimum.curvatures, 1e-9), frozen_noise(minimum, setting, "epochs"), setting)
-    normal = np.asarray(jax.random.normal(key, (draws, len(variances)), jnp.float64))
-    δ = normal * np.sqrt(np.maximum(variances, 0)) @ minimum.vectors.T
-    found = gradients.of_hessians(minimum.problem, minimum.parameters, jnp.asarray(δ), jnp.asarray(minimum.vectors))
-    return setting.factor("epochs") * np.asarray(found)
-
-
 # --- ensembles ----------------------------------------------------------------------------------------------
 
 
 class Measured(NamedTuple):
     """(σ_θ², σ_u²) of the modes watched, [2, modes]; the variance of the next minibatch gradient, and
-    pᵀ(∇²L + λ)p, at the weights where replicas end, both [modes]."""
+    pᵀ(∇²L + λ)p, at weights of the last epoch, one position each replica, both [modes]."""
 
     variances: Estimate
     noise: Estimate
@@ -213,7 +157,7 @@ def measure(
     minimum: Minimum, setting: Setting, sampling: str, modes: Int[np.ndarray, " modes"], progress: Progress,
     label: str, *, key: PRNGKey, replicas: int, burn_in: int, epochs: int, snapshots: Sequence[int] = (),
 ) -> Measured:  # fmt: skip
-    """An ensemble that starts at rest in θ*; burn-in and record in epochs, over whole ones from mid-epoch on.
+    """An ensemble that starts at rest in θ*; burn-in and record in epochs, the record from one step before an epoch on.
 
     θ at the steps in `snapshots`, counted from the burn-in, are in `ensemble.estimates["snapshots"]`.
     """
@@ -223,30 +167,51 @@ def measure(
         learning_rate=jnp.asarray(setting.learning_rate), momentum=jnp.asarray(setting.momentum),
         weight_decay=jnp.asarray(minimum.weight_decay),
     )  # fmt: skip
-    statistics: dict[str, Any] = {"variances": Variance(PhaseSpace(V, minimum.parameters))}
+    last = (epochs - 1) * M + 1  # between two epochs; the record starts with one step of an epoch to go
+    statistics: dict[str, Any] = {
+        "variances": Variance(PhaseSpace(V, minimum.parameters)), "last": Snapshots(last + positions(M)),
+    }  # fmt: skip
     if snapshots:
         statistics["snapshots"] = Snapshots(snapshots)
     ensemble = _ensembles.simulate(
         descent, statistics, progress, label, key=key, replicas=replicas,
-        steps=epochs * M, burn_in=burn_in * M + M // 2, initial=minimum.parameters, groups=min(32, replicas),
+        steps=epochs * M, burn_in=burn_in * M + M - 1, initial=minimum.parameters, groups=min(32, replicas),
     )  # fmt: skip
     scale = np.array([[1.0], [setting.learning_rate**2]])
-    state = jax.tree.map(lambda x: x[:SAMPLES], ensemble.state)
-    θ = jnp.asarray(state.position, jnp.float64)
-    examples = _to_come(state.memory, setting)
-    more = gradients.excesses(minimum.problem, θ, minimum.parameters, jnp.asarray(V), examples, setting.batch_size)
-    noise = frozen_noise(minimum, setting, sampling)[modes] + np.asarray(more)
-    stiffness = gradients.stiffnesses(minimum.problem, θ, jnp.asarray(V.T)) + minimum.weight_decay
+    noise, curvatures = _surroundings(minimum, setting, sampling, modes, ensemble)
     return Measured(
-        _scaled(ensemble.estimates["variances"], scale), over_realisations(noise),
-        over_realisations(stiffness), ensemble,
+        _scaled(ensemble.estimates["variances"], scale), over_realisations(noise), over_realisations(curvatures),
+        ensemble,
     )  # fmt: skip
 
 
-def _to_come(order: Any, setting: Setting) -> Any:
-    """The examples that the rest of an epoch draws from, [replicas, examples]; None: all, with replacement.
+def positions(batches: int) -> Int[np.ndarray, " positions"]:
+    """Steps done of an epoch where C(θ) is taken: the middles of `POSITIONS` equal parts."""
+    n = min(POSITIONS, batches)
+    return (2 * np.arange(n) + 1) * batches // (2 * n)
+
+
+def _surroundings(
+    minimum: Minimum, setting: Setting, sampling: str, modes: Int[np.ndarray, " modes"], ensemble: sgd.Ensemble
+) -> tuple[np.ndarray, np.ndarray]:
+    """C_ii(θ) and pᵀ(∇²L + λ)p in the last epoch, [replicas, modes]: replica after replica the next position."""
+    seen = np.asarray(ensemble.estimates["last"].values)
+    replicas = np.arange(min(SAMPLES, seen.shape[1]))
+    at = replicas % len(seen)
+    θ, order = jnp.asarray(seen[at, replicas], jnp.float64), ensemble.state.memory
+    left = None if order is None else to_come(np.asarray(order)[replicas], positions(setting.batches)[at], setting)
+    V, some = minimum.vectors[:, modes], replicas[: SAMPLES // 2]
+    more = gradients.excesses(minimum.problem, θ, minimum.parameters, jnp.asarray(V), left, setting.batch_size)
+    stiffness = gradients.stiffnesses(minimum.problem, θ[some], jnp.asarray(V.T))
+    frozen = frozen_noise(minimum, setting, sampling)[modes]
+    return frozen + np.asarray(more), np.asarray(stiffness) + minimum.weight_decay
+
+
+def to_come(order: np.ndarray, done: np.ndarray, setting: Setting) -> Float[np.ndarray, "replicas samples"]:
+    """1 for the examples that the rest of the epoch draws from, after `done` steps of the `order`, else 0.
 
     An example that has just been learned from has a smaller residual: the next batch is noisier than the average.
     """
-    S, M = setting.batch_size, setting.batches
-    return None if order is None else order[:, M // 2 * S :]
+    left = np.empty(order.shape)
+    np.put_along_axis(left, order, 1.0 * (np.arange(order.shape[1]) >= setting.batch_size * done[:, None]), axis=1)
+    return left

@@ -1,6 +1,6 @@
 """What Figs. 17, 18, 22 and 23 share: one network at its minimum, an ensemble of each sampling, and the laws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,12 +8,15 @@ import jax
 import numpy as np
 
 from sgdynamics import _checks
+from sgdynamics._types import PRNGKey
 from sgdynamics.experiments import _ensembles
 from sgdynamics.experiments._pretrained import RECIPES
 from sgdynamics.experiments._progress import Progress
 from sgdynamics.experiments._variables import Variable, measurement, variable
 from sgdynamics.experiments.kuehn2025 import _late_phase as late
+from sgdynamics.experiments.kuehn2025._late_noise import expected_surroundings, white_share
 from sgdynamics.experiments.kuehn2025._late_phase import Laws, Measured, Minimum, Modes, Setting
+from sgdynamics.statistics import Estimate
 from sgdynamics.theory import epochs as theory
 
 GRID = 60
@@ -66,66 +69,72 @@ class LateConfig:
 
 
 class Sampled(NamedTuple):
-    """What one sampling's ensemble gives, and the laws of its modes.
+    """What one sampling's ensemble gives, and the laws of its modes (`_late_phase`).
 
-    - frozen: noise of θ*. full: noise, λ of the ensemble, and W. cancelling: the same without W.
-    - tolerance: what the full law leaves out, relatively: the second order in the change of noise and of curvature, and
-      of the part that is W's the change of what drives it.
+    - drawn: W_i over its draws, of which `full` has the mean times what drives it more than with frozen noise.
+    - tolerance: what the full law leaves out, relatively, from the law's own change of noise and curvature and not from
+      the ensemble's: its second order, and of W's part the change of what drives it.
     """
 
     measured: Measured
     frozen: Laws
     full: Laws
     cancelling: Laws
+    drawn: Estimate
     tolerance: Modes
 
 
 class Study(NamedTuple):
-    """The modes watched, stiffest first, with C_ii at θ* (epochs) and W_i."""
+    """The modes watched, stiffest first, with C_ii of θ* (epochs) and W_i."""
 
     minimum: Minimum
     setting: Setting
     modes: np.ndarray
     curvatures: Modes
     noise: Modes
-    white: Modes
+    white: Estimate
     of: dict[str, Sampled]
 
 
-def study(config: LateConfig, progress: Progress, snapshots: Callable[[int], range] = lambda M: range(0)) -> Study:
-    """Both ensembles; the one with epochs, of M batches, with snapshots of θ at the steps `snapshots(M)`."""
+def study(config: LateConfig, progress: Progress, snapshots: Callable[[int], Sequence[int]] = lambda M: ()) -> Study:
+    """Both ensembles, in epochs of M batches or of as many steps, with snapshots of θ at the steps `snapshots(M)`."""
     minimum = late.minimum(config.network, config.size)
     setting = late.setting_at(
         config.crossover, momentum=config.momentum, batch_size=config.batch_size, samples=minimum.samples
     )
     key = jax.random.key(config.seed)
     modes = late.watched(minimum, setting, config.modes, config.burn_in)
-    white = late.white_share(minimum, setting, _ensembles.named(key, "white"), config.draws)[modes]
-    steps = {"epochs": snapshots(setting.batches)}
+    white = white_share(minimum, setting, modes, _ensembles.named(key, "white"), config.draws)
     found = {
         sampling: late.measure(
             minimum, setting, sampling, modes, progress, WORDS[sampling], key=key, replicas=config.replicas,
-            burn_in=config.burn_in, epochs=config.epochs, snapshots=steps.get(sampling, ()),
+            burn_in=config.burn_in, epochs=config.epochs, snapshots=snapshots(setting.batches),
         )
         for sampling in late.SAMPLINGS
     }  # fmt: skip
-    of = {sampling: _sampled(minimum, setting, sampling, modes, white, m) for sampling, m in found.items()}
+    of = {sampling: sampled(minimum, setting, sampling, modes, white, m, key) for sampling, m in found.items()}
     noise = late.frozen_noise(minimum, setting, "epochs")[modes]
     return Study(minimum, setting, modes, minimum.curvatures[modes], noise, white, of)
 
 
-def _sampled(
-    minimum: Minimum, setting: Setting, sampling: str, modes: np.ndarray, white: Modes, measured: Measured
-) -> Sampled:
+def sampled(
+    minimum: Minimum, setting: Setting, sampling: str, modes: np.ndarray, white: Estimate, measured: Measured,
+    key: PRNGKey,
+) -> Sampled:  # fmt: skip
+    """The laws beside what was measured; `key` for the frozen law's weights, which tell how far it can be trusted."""
     h, C = minimum.curvatures[modes], late.frozen_noise(minimum, setting, sampling)[modes]
-    now, soft = np.asarray(measured.noise.value), np.asarray(measured.curvatures.value)
-    at = lambda W: late.law(soft, now, setting, sampling, W)
-    frozen, cancelling = late.law(h, C, setting, sampling), at(0.0)
+    W, frozen = np.asarray(white.value), late.law(h, C, setting, sampling)
+    draws = len(measured.noise.groups)  # as many as of the ensemble: one program
+    key = _ensembles.named(key, f"surroundings, {sampling}")
+    noise, stiffness = expected_surroundings(minimum, setting, sampling, modes, key, draws)
     # δ drives W: as the stiff modes, which dominate δH δ, fluctuate more than with frozen noise, so does W
-    more = np.sum(soft * at(white)[0]) / np.sum(soft * frozen[0])
-    full = at(white * more)
-    second = np.maximum((now / C - 1) ** 2, (soft / h - 1) ** 2)
-    return Sampled(measured, frozen, full, cancelling, second + abs(more - 1) * (1 - cancelling[0] / full[0]))
+    changed = late.law(stiffness, noise, setting, sampling, W)
+    more = np.sum(stiffness * changed[0]) / np.sum(h * frozen[0])
+    share = 1 - late.law(stiffness, noise, setting, sampling)[0] / changed[0] if sampling == "epochs" else 0.0
+    second = np.maximum((noise / C - 1) ** 2, (stiffness / h - 1) ** 2)
+    now = (np.asarray(measured.curvatures.value), np.asarray(measured.noise.value), setting, sampling)
+    full, cancelling = late.law(*now, W * more), late.law(*now)
+    return Sampled(measured, frozen, full, cancelling, white, second + abs(more - 1) * share)
 
 
 def times(laws: Laws) -> Modes:
@@ -146,7 +155,9 @@ def variables(study: Study, quantities: tuple[str, ...]) -> dict[str, Variable]:
     found = {
         "curvature": variable("mode", study.curvatures, "eigenvalue of the Hessian λ", "1/t"),
         "noise": variable("mode", study.noise, "variance of the minibatch gradient at the minimum", "w²/t²"),
-        "white": variable("mode", study.white, "the part of its variance that does not cancel in an epoch", "w²/t²"),
+        "white": variable(
+            "mode", np.asarray(study.white.value), "the part of its variance that does not cancel in an epoch", "w²/t²"
+        ),
         "curve": variable("curve", grid(study), "eigenvalue of the Hessian λ", "1/t"),
     }
     for quantity in quantities:
@@ -163,6 +174,7 @@ def variables(study: Study, quantities: tuple[str, ...]) -> dict[str, Variable]:
 
 
 def attributes(study: Study) -> dict[str, float]:
+    """λ_cross, M and P."""
     return {"crossover": study.setting.crossover, "batches": study.setting.batches, "samples": study.setting.samples}
 
 

@@ -1,12 +1,11 @@
-"""Fig. 17 of Kühn and Rosenow: weight and velocity variance of a LeNet along its Hessian's modes."""
+"""Fig. 17 of Kühn and Rosenow: weight and velocity variance of a small ConvNet along its Hessian's modes."""
 
-import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sgdynamics.plotting._kuehn2025._late import against_curvature, over_static, shared_legend
-from sgdynamics.plotting._style import BLACK, COLOURS, GREY, legend, panels, simulation
+from sgdynamics.plotting._kuehn2025._late import SAMPLINGS, against_curvature, over_static, shared_legend
+from sgdynamics.plotting._style import BLACK, COLOURS, GREY, legend, panels, simulation, theory
 
 
 def fig17(data: xr.Dataset) -> Figure:
@@ -23,31 +22,30 @@ def fig17(data: xr.Dataset) -> Figure:
 
 def _components(axes: Axes, data: xr.Dataset) -> None:
     """Variance along a replica's own principal components, against their curvature."""
-    for window, colour in zip(data["window"].values, COLOURS[2:], strict=False):
+    for window, colour in zip(data["window_components"].values, COLOURS[2:], strict=False):
         curvature, variance = (data[f"components_{window}_{of}"] for of in ("curvature", "variance"))
         axes.plot(curvature, variance, ".", color=colour, markersize=3, label=f"{window} epochs")
-    axes.plot(data["curvature"], data["weights_epochs"], color=COLOURS[0], label="Hessian's modes, ensemble")
-    least = float(data["weights_epochs"].min())
-    axes.set(
-        xlabel="curvature along the component  [1/t]", ylabel="variance along it  [w²]", xscale="log", yscale="log"
-    )
-    axes.set(title="principal components of one replica", ylim=(least / 1e4, None))
-    axes.set_xlim(float(data["curvature"].min()) / 2, None)
-    legend(axes, loc="lower right")
+    axes.plot(data["curvature"], data["weights_epochs"], color=COLOURS[0], label="ensemble,\nHessian's modes")
+    least, most = (float(getattr(data["weights_epochs"], of)()) for of in ("min", "max"))
+    axes.set(xscale="log", yscale="log", ylabel="variance  [w²]", xlabel="curvature along the direction  [1/t]")
+    axes.set(title="principal components of one replica", ylim=(least / 1e4, most * 20))
+    axes.set_xlim(float(data["curvature"].min()) / 2, 12 * float(data["curvature"].max()))
+    legend(axes, loc="lower right", markerscale=2)
 
 
 def _exponents(axes: Axes, data: xr.Dataset) -> None:
-    """Against the length of the window."""
-    own = ("components", "principal components", COLOURS[2], "D")
-    cases = (own, ("modes", "Hessian's modes, same weights", COLOURS[0], "o"))
-    for name, label, colour, marker in cases:
-        values, errors = (data[f"exponent_{name}{kind}"] for kind in ("", "_error"))
-        simulation(axes, data["window"], values, errors, label, colour, marker)
-    axes.axhline(float(data["exponent_law"]), color=BLACK, linewidth=1.0, label="theory")
-    for exponent, label in ((1, "Σ ∝ H"), (2, "Σ ∝ H²")):
-        axes.axhline(exponent, color=GREY, linestyle="--", linewidth=0.8)
-        axes.text(0.98, exponent, label, color=GREY, ha="right", va="bottom", transform=axes.get_yaxis_transform())
-    top = float(np.max(data["exponent_components"])) + 1.8
-    axes.set(xlabel="window  [epoch]", ylabel="exponent of variance, $λ < λ_{cross}$", ylim=(0, top))
-    axes.set_xlim(0, 1.2 * float(data["window"].max()))
-    legend(axes, loc="upper right")
+    """Against the length of the window: of the law's own paths as lines, of the network as points."""
+    for sampling, words, colour, marker in SAMPLINGS:
+        paths, network = (f"exponent_{of}_components_{sampling}" for of in ("paths", "components"))
+        theory(axes, data["window_paths"], data[paths], f"{words}, law's paths", colour)
+        errors = data[f"{network}_error"]
+        simulation(axes, data["window_components"], data[network], errors, f"{words}, network", colour, marker)
+        axes.axhline(float(data[f"exponent_law_{sampling}"]), color=colour, linestyle=":", linewidth=1.0)
+    basis, errors = (data[f"exponent_components_modes_epochs{kind}"] for kind in ("", "_error"))
+    simulation(axes, data["window_components"], basis, errors, "epochs, Hessian's modes", BLACK, "D")
+    axes.axhline(2, color=GREY, linestyle="--", linewidth=0.8)
+    axes.text(0.98, 2, "Σ ∝ H²", color=GREY, ha="right", va="bottom", transform=axes.get_yaxis_transform())
+    top = float(max(data[f"exponent_{of}_components_epochs"].max() for of in ("components", "paths")))
+    axes.set(xlabel="window  [epoch]", ylabel="exponent, $λ < λ_{cross}$", xscale="log", ylim=(-0.2, 1.7 * top))
+    axes.set_title("dotted: law, any window", fontsize=8, loc="right")
+    legend(axes, loc="upper right", fontsize=7)

@@ -1,4 +1,4 @@
-"""Fig. 18 of Kühn and Rosenow: correlation time of a LeNet along its Hessian's modes."""
+"""Fig. 18 of Kühn and Rosenow: correlation time of a small ConvNet along its Hessian's modes."""
 
 import xarray as xr
 from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from sgdynamics.plotting._style import BLACK, COLOURS, GREY, published, simulati
 SAMPLINGS = (("replacement", "with replacement", COLOURS[1], "s"), ("epochs", "epochs", COLOURS[0], "o"))
 LABELS = {
     "weights": "weight variance $σ_θ^2$  [w²]",
-    "velocities": "velocity variance $σ_v^2$  [w²/step²]",
+    "velocities": "velocity variance $σ_u^2$  [w²/step²]",
     "times": "correlation time $τ$  [step]",
 }
 SHOWN = 48  # modes
@@ -43,7 +43,7 @@ def over_static(axes: Axes, data: xr.Dataset, quantity: str) -> None:
     errors = modes[f"{quantity}_epochs_error"] / frozen
     simulation(axes, modes["curvature"], values / frozen, errors, None, COLOURS[0], markersize=3)
     crossing(axes, data)
-    axes.set(xscale="log", xlabel="eigenvalue of the Hessian $λ$  [1/t]", ylabel="epochs: over theory of static noise")
+    axes.set(xscale="log", xlabel="eigenvalue of the Hessian $λ$  [1/t]", ylabel="epochs: SGD / static-noise theory")
 
 
 def crossing(axes: Axes, data: xr.Dataset) -> None:
