@@ -126,7 +126,7 @@ FIG24 = register(
         source=source("slides before Fig. 24"),
         config=Fig24Config,
         presets={
-            "quick": Fig24Config(regression_replicas=128, regression_epochs=40, replicas=64, epochs=21),
+            "quick": Fig24Config(regression_replicas=128, regression_epochs=40, replicas=32, epochs=21),
             "paper": Fig24Config(
                 inputs=64,
                 regression_replicas=1024,
