@@ -163,13 +163,13 @@ class Prediction(eqx.Module):
     def draw(self, key: PRNGKey) -> State:
         """A state with this mean and covariance (of shuffled epochs: that between two), normally distributed."""
         phase, d = self.known_phase_covariance, self.known_covariance.shape[0]
-        mean, covariance = self._start()
+        mean, covariance = self.start()
         δ = symmetric_root(covariance) @ jax.random.normal(key, covariance.shape[:1], covariance.dtype)
         lift = (lambda x: x) if self.modes is None else lambda x: self.modes.vectors @ x
         return State(mean + lift(δ[:d]), None if phase is None else lift(δ[d:]))
 
-    def _start(self) -> tuple[Vector, Float[Array, "coordinates coordinates"]]:
-        """Mean and covariance, in the known coordinates, of where a run begins."""
+    def start(self) -> tuple[Vector, Float[Array, "coordinates coordinates"]]:
+        """Mean of θ, and covariance in the known coordinates (of θ, or θ and v), of where `draw` lets a run begin."""
         phase, d = self.known_phase_covariance, self.known_covariance.shape[0]
         if self.known_start is not None:
             return self.known_start
