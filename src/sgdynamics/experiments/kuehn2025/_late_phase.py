@@ -72,7 +72,7 @@ class Minimum:
 
 
 class Setting(_setting.Setting):
-    """The same, with what `theory.epochs` takes."""
+    """`_setting.Setting` with what `theory.epochs` takes."""
 
     @property
     def step(self) -> dict[str, Any]:

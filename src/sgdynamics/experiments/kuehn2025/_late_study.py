@@ -73,7 +73,8 @@ class Sampled(NamedTuple):
 
     - drawn: W_i over its draws, of which `full` has the mean times what drives it more than with frozen noise.
     - tolerance: what the full law leaves out, relatively, from the law's own change of noise and curvature and not from
-      the ensemble's: its second order, and of W's part the change of what drives it.
+      the ensemble's: its second order; and of W's part the change of what drives it, and the next order in δ,
+      relatively that by which C_ii(θ) changes, for W is of leading order.
     """
 
     measured: Measured
@@ -134,7 +135,7 @@ def sampled(
     second = np.maximum((noise / C - 1) ** 2, (stiffness / h - 1) ** 2)
     now = (np.asarray(measured.curvatures.value), np.asarray(measured.noise.value), setting, sampling)
     full, cancelling = late.law(*now, W * more), late.law(*now)
-    return Sampled(measured, frozen, full, cancelling, white, second + abs(more - 1) * share)
+    return Sampled(measured, frozen, full, cancelling, white, second + (abs(more - 1) + abs(noise / C - 1)) * share)
 
 
 def times(laws: Laws) -> Modes:
