@@ -12,6 +12,8 @@ from sgdynamics.noise import OnlineLinear, normals
 from sgdynamics.samplers import Online
 from sgdynamics.theory import deep_linear
 
+pytestmark = pytest.mark.long
+
 KEY = jax.random.key(11)
 BATCHES = 50
 

@@ -51,6 +51,7 @@ def test_the_prediction_is_theorys_average_over_the_epoch(momentum):
     assert np.trace(between) < np.trace(law.covariance)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 def test_on_regression_mean_and_covariance_are_those_of_theorys_second_order(momentum):
     dynamics = descent(samplers.Epochs(6), learning_rate=0.05, momentum=momentum)

@@ -10,6 +10,8 @@ from sgdynamics.experiments import _students
 from sgdynamics.experiments._store import check_described
 from sgdynamics.experiments.corlouer2026._fig1 import Fig1Config, run
 
+pytestmark = pytest.mark.long
+
 KEY = jax.random.key(2)
 
 

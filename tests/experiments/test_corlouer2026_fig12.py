@@ -7,6 +7,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.corlouer2026 import _fig12
 
+pytestmark = pytest.mark.long
+
 TINY = _fig12.Fig12Config(
     singular_values=(1.0, 0.6), width=3, learning_rate=0.02, batch_size=4, coarse=(8, 4, 1), fine=(2,), replicas=64,
     near_replicas=2048, early=1.6, compared=2.4, time=16.0,

@@ -10,6 +10,8 @@ from sgdynamics.experiments.corlouer2026._fig5 import Fig5Config, run
 from sgdynamics.experiments.corlouer2026._fig5_ending import coupling_rates
 from sgdynamics.theory import deep_linear
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

@@ -8,6 +8,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.kunin2023 import _free_energy, _free_energy_flows
 
+pytestmark = pytest.mark.long
+
 NAMES = [f"{process}, from {start}" for process in ("H.4", "SGD") for start in ("afar", "the tempered law")]
 
 
