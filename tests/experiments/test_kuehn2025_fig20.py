@@ -13,7 +13,7 @@ pytestmark = pytest.mark.long
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     config = _fig20.Fig20Config(
-        batch_sizes=(4, 8), crossover=0.5, modes=32, replicas=32, burn_in=600, steps=1200, draws=16
+        batch_sizes=(4, 8), crossover=0.5, modes=32, replicas=48, burn_in=600, steps=1200, draws=64
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("networks")))
