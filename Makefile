@@ -35,8 +35,9 @@ format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/installed-test
-	$(BIN)/python -m benchmarks
+# Speed against peers and a loop in C, scaling, memory, compilation: results/bench.
+bench: $(VENV)/installed-bench
+	$(BIN)/sgdynamics bench
 
 # The oldest versions that pyproject.toml allows, in an environment of their own.
 test-lowest:
@@ -54,6 +55,10 @@ $(BIN)/python:
 $(VENV)/installed-demo: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[data,plot]'
 	touch $@
+
+$(VENV)/installed-bench: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
+	touch $@ $(VENV)/installed-demo
 
 $(VENV)/installed-test: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test]'

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from benchmarks import deep_linear as bench
+from sgdynamics_benchmarks import deep_linear as bench
 from scipy import stats
 
 import sgdynamics as sgd

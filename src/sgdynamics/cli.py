@@ -1,4 +1,4 @@
-"""The command line: `sgdynamics demo`, `list`, `run NAME`, `plot DIR`.
+"""The command line: `sgdynamics demo`, `list`, `run NAME`, `plot DIR`, `bench`.
 
 The options of `run NAME` are the fields of that experiment's configuration; its preset gives the defaults.
 `run 'gross2024/*'` runs all that match, one after another, and ends with exit code 1 where a verdict is not the
@@ -83,11 +83,26 @@ class Demo:
     """Runs the demonstration: SGD, its stochastic differential equation and exact theory on real data."""
 
 
+@dataclass(frozen=True)
+class Bench:
+    """Measures speed against peers and the machine's limit; writes tables, JSON and pictures."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ()
+    """Benchmarks to run; none: all."""
+    out: Annotated[pathlib.Path, tyro.conf.arg(metavar="DIR")] = pathlib.Path("results/bench")
+    """The folder for the results."""
+    rounds: int | None = None
+    """Rounds of every timing, in which all contenders take turns."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Tiny sizes: whether everything runs, not how fast."""
+
+
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Named, tyro.conf.subcommand("run")]
     | Annotated[Plot, tyro.conf.subcommand("plot")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
 )
 
 
@@ -106,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case ["run", name, *options] if not name.startswith("-"):
             return run(name, options, program=f"sgdynamics run {name}")
     command = tyro.cli(Command, args=arguments, prog="sgdynamics", description=_SUMMARY)  # type: ignore
+    if isinstance(command, Bench):
+        return bench(command)
     return plot(command.folder) if isinstance(command, Plot) else show()
 
 
@@ -178,6 +195,18 @@ def plot(folder: pathlib.Path) -> int:
     except (ValueError, OSError, ImportError) as error:
         return _refused(error)
     print(f"written to {_shown(experiments.draw(record, folder).resolve())}")
+    return 0
+
+
+def bench(settings: Bench) -> int:
+    """Runs benchmarks, prints their tables and stores what they measured."""
+    from sgdynamics_benchmarks import runner
+
+    try:
+        plan = runner.plan(settings.names, out=settings.out, rounds=settings.rounds, quick=settings.quick)
+    except (ValueError, OSError) as error:
+        return _refused(error)
+    runner.run(plan)
     return 0
 
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 import sgdynamics as sgd
-from benchmarks.timing import Timing, interleaved
 from sgdynamics.networks import DeepLinear
 from sgdynamics.samplers import Online
 from sgdynamics.theory import deep_linear
+from sgdynamics_benchmarks.timing import Timing, interleaved
 
 WIDTHS, REPLICAS, DENSE_REPLICAS, STEPS, LEARNING_RATE = (12,) * 5, 1024, 8, 20, 0.005
 
