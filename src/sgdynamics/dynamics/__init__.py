@@ -15,7 +15,9 @@ from sgdynamics.dynamics._ito import Langevin as Langevin
 from sgdynamics.dynamics._linear import LinearProcess as LinearProcess
 from sgdynamics.dynamics._linear_modes import LinearModes as LinearModes
 from sgdynamics.dynamics._operator import DiffusionOperator as DiffusionOperator
+from sgdynamics.dynamics._small_noise import SmallNoiseHeun as SmallNoiseHeun
 from sgdynamics.dynamics._solve import solve as solve
+from sgdynamics.dynamics._svag import SVAG as SVAG
 from sgdynamics.dynamics._transformations import inject_anticorrelated_noise as inject_anticorrelated_noise
 from sgdynamics.dynamics._transformations import inject_noise as inject_noise
 from sgdynamics.dynamics._transformations import precondition as precondition
