@@ -15,6 +15,7 @@ from types import ModuleType
 
 BENCHMARKS = {
     "regression": "SGD on one-layer regression, against NumPy, JAX, PyTorch and C",
+    "deep_linear": "online SGD of a deep linear network, against NumPy, JAX, PyTorch and C",
     "epochs": "what it costs to draw the order of an epoch",
 }
 

@@ -1,57 +1,140 @@
-"""Euler-Maruyama steps of the depth-4, 12×12 deep linear network's SDE: 1,024 replicas in float32.
+"""Replica-steps per second of online SGD, batch size 1, of a deep linear network: four layers 12×12, label noise 0.3.
 
-Against the dense route: build the noise covariance Σ(θ) [576, 576], decompose it, multiply by normal numbers. That is
-done for a few replicas, one after the other: its cost is per replica.
+Peers make the same step with generators of their own and gather no statistics:
+
+    NumPy               back-propagation written out, replicas in batched products
+    vmap(scan(grad))    the gradient of the example's loss in a scan, mapped over replicas, shared out to devices
+    PyTorch bmm         back-propagation written out, replicas in batched products
+    C limit             `limits/deep_linear.c`: the library's own draws, sixteen replicas a vector, all cores
 """
+
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import sgdynamics as sgd
 from sgdynamics.networks import DeepLinear
 from sgdynamics.samplers import Online
-from sgdynamics.theory import deep_linear
-from sgdynamics_benchmarks.timing import Timing, interleaved
+from sgdynamics_benchmarks import limits, peers
+from sgdynamics_benchmarks.throughput import Contender, Record, measure
 
-WIDTHS, REPLICAS, DENSE_REPLICAS, STEPS, LEARNING_RATE = (12,) * 5, 1024, 8, 20, 0.005
+LEARNING_RATE, LABEL_NOISE, EVERY = 0.005, 0.3, 20
 
 
-def problem() -> sgd.Problem:
+@dataclass(frozen=True)
+class Size:
+    """Of the network, and replica-steps in a round: of `simulate` and C, and of the others."""
+
+    width: int = 12
+    depth: int = 4
+    replicas: tuple[int, ...] = (64, 1024)
+    work: int = 2_000_000
+    peers_work: int = 300_000
+    limit_work: int = 8_000_000
+
+
+QUICK = Size(width=3, depth=2, replicas=(16,), work=16 * 40, peers_work=16 * 5, limit_work=16 * 40)
+
+
+def run(quick: bool = False, rounds: int | None = None) -> Record:
+    """The rates of all contenders, for each number of replicas."""
+    size = QUICK if quick else Size()
+    groups = [contenders(size, replicas) for replicas in size.replicas]
+    record = measure({name: one for group in groups for name, one in group.items()}, quick=quick, rounds=rounds)
+    base = {name: next(iter(group)) for group in groups for name in group}
+    title = f"deep linear network, {size.depth} layers {size.width}×{size.width}, online, batch size 1, float32"
+    return record | {"title": title, "base": base}
+
+
+def problem(width: int = 12, depth: int = 4) -> sgd.Problem:
     """The teacher of Corlouer et al. and a network half-way to it."""
-    teacher = sgd.data.Teacher.of_singular_values(key=jax.random.key(0), label_noise_std=0.3)
-    network = DeepLinear.aligned(teacher.matrix, [0.5, 0.3, 0.1], WIDTHS, key=jax.random.key(1))
+    teacher = sgd.data.Teacher.of_singular_values(
+        key=jax.random.key(0), inputs=width, outputs=width, label_noise_std=LABEL_NOISE
+    )
+    network = DeepLinear.aligned(teacher.matrix, [0.5, 0.3, 0.1], (width,) * (depth + 1), key=jax.random.key(1))
     return sgd.Problem(network, teacher)
 
 
-def dense_step(learned: sgd.Problem, θ: jax.Array, key: jax.Array) -> jax.Array:
-    """θ − η ∇L + √(η · η) Σ^{1/2} z, with Σ built and decomposed."""
+def contenders(size: Size, replicas: int) -> dict[str, Contender]:
+    """In the order of the table."""
+    learned = problem(size.width, size.depth)
     teacher = learned.data
-    Σ = deep_linear.noise_covariance(
-        learned.unflatten(θ).weights, teacher.matrix, label_noise_std=teacher.label_noise_std
-    )
-    values, vectors = jnp.linalg.eigh(Σ)
-    z = jax.random.normal(key, θ.shape)
-    return θ - LEARNING_RATE * learned.gradient(θ) + LEARNING_RATE * vectors @ (jnp.sqrt(jnp.maximum(values, 0)) * z)
-
-
-def run(rounds: int = 7, *, reference: bool = True) -> dict[str, Timing]:
-    """The dense route, the reference step (unless left out) and the kernel; work in replica-steps."""
-    learned, key = problem(), jax.random.key(2)
-    langevin = sgd.Langevin(learned, learning_rate=LEARNING_RATE, sampler=Online(1), substeps=1)
-
-    def simulate(kernel=None):
-        run = lambda: sgd.simulate(
-            langevin, sgd.statistics.Mean(), replicas=REPLICAS, steps=STEPS, every=STEPS, key=key, kernel=kernel
-        )
-        return lambda: run().state.position
-
-    keys = jax.random.split(key, DENSE_REPLICAS)
-    dense = jax.jit(lambda θ: jax.lax.map(lambda key: dense_step(learned, θ, key), keys))
-    contenders = {
-        "dense: build Σ, decompose": lambda: dense(learned.parameters),
-        "simulate, its kernel": simulate(),
+    matrix = np.asarray(teacher.matrix, np.float32)
+    weights = np.asarray(learned.parameters, np.float32).reshape(size.depth, size.width, size.width)
+    steps = max(EVERY, size.work // replicas // EVERY * EVERY)
+    other, limit = max(1, size.peers_work // replicas), max(1, size.limit_work // replicas)
+    descent = sgd.SGD(learned, learning_rate=LEARNING_RATE, sampler=Online(1))
+    start = np.broadcast_to(weights, (replicas, *weights.shape))
+    keys = limits.keys(jax.random.key(0), replicas)
+    one_replica = lambda key: scan_sgd(jnp.asarray(weights), jnp.asarray(matrix), other, key)
+    rows = {
+        "NumPy": Contender(lambda: lambda: numpy_sgd(weights, matrix, replicas, other), replicas * other),
+        "vmap(scan(grad)), all cores": peers.keyed(one_replica, replicas, replicas * other),
+        "PyTorch bmm": Contender(lambda: torch_bmm(weights, matrix, replicas, other), replicas * other),
+        "simulate": peers.simulated(descent, replicas=replicas, steps=steps, every=EVERY),
+        "C limit": Contender(lambda: limits.deep_linear(start, teacher, keys, LEARNING_RATE, limit), replicas * limit),
     }
-    if reference:
-        contenders["simulate, reference step"] = simulate(sgd.ensemble.reference_kernel)
-    work = {name: DENSE_REPLICAS if name.startswith("dense") else REPLICAS * STEPS for name in contenders}
-    return interleaved(contenders, work, rounds)
+    return {f"{name}, R = {replicas}": contender for name, contender in rows.items()}
+
+
+def numpy_sgd(weights: np.ndarray, matrix: np.ndarray, replicas: int, steps: int) -> np.ndarray:
+    """All replicas at once, back-propagation written out."""
+    rng = np.random.default_rng(0)
+    layers = [np.repeat(W[None], replicas, axis=0) for W in weights]
+    rate, noise = np.float32(LEARNING_RATE), np.float32(LABEL_NOISE)
+    for _ in range(steps):
+        x = rng.standard_normal((replicas, matrix.shape[1]), np.float32)
+        y = x @ matrix.T + noise * rng.standard_normal((replicas, matrix.shape[0]), np.float32)
+        activations = [x[:, :, None]]
+        for W in layers:
+            activations.append(np.matmul(W, activations[-1]))
+        error = rate * (y[:, :, None] - activations.pop())
+        for W, a in zip(layers[::-1], activations[::-1], strict=True):
+            back = np.matmul(W.transpose(0, 2, 1), error)
+            W += error * a.transpose(0, 2, 1)
+            error = back
+    return np.stack(layers)
+
+
+def scan_sgd(weights: jax.Array, matrix: jax.Array, steps: int, key: jax.Array) -> jax.Array:
+    """One replica, as a careful user of JAX writes it."""
+
+    def loss(weights, x, y):
+        for W in weights:
+            x = W @ x
+        return jnp.sum((y - x) ** 2) / 2
+
+    def step(weights, k):
+        input_key, label_key = jax.random.split(jax.random.fold_in(key, k))
+        x = jax.random.normal(input_key, matrix.shape[1:], weights.dtype)
+        y = matrix @ x + LABEL_NOISE * jax.random.normal(label_key, matrix.shape[:1], weights.dtype)
+        return weights - LEARNING_RATE * jax.grad(loss)(weights, x, y), None
+
+    return jax.lax.scan(step, weights, jnp.arange(steps))[0]
+
+
+def torch_bmm(weights: np.ndarray, matrix: np.ndarray, replicas: int, steps: int):
+    """All replicas at once, back-propagation written out."""
+    torch = peers.torch()
+    M, noise = torch.from_numpy(matrix), LABEL_NOISE
+    start = [torch.from_numpy(W.copy()) for W in weights]
+
+    @torch.no_grad()
+    def run():
+        layers = [W.expand(replicas, *W.shape).clone() for W in start]
+        for _ in range(steps):
+            x = torch.randn(replicas, M.shape[1])
+            y = x @ M.T + noise * torch.randn(replicas, M.shape[0])
+            activations = [x[:, :, None]]
+            for W in layers:
+                activations.append(torch.bmm(W, activations[-1]))
+            error = y[:, :, None] - activations.pop()
+            for W, a in zip(layers[::-1], activations[::-1], strict=True):
+                back = torch.bmm(W.transpose(1, 2), error)
+                W.baddbmm_(error, a.transpose(1, 2), alpha=LEARNING_RATE)
+                error = back
+        return torch.stack(layers).numpy()
+
+    return run

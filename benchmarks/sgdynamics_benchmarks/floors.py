@@ -1,4 +1,4 @@
-"""The ratios that must hold: which contender against which, at least how many times as fast, the aim, and as measured."""
+"""The ratios that must hold: who against whom, at least how many times as fast, the aim, and what was measured."""
 
 import statistics
 from typing import Any

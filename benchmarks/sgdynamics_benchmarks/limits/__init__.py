@@ -46,19 +46,37 @@ def regression(data, keys: np.ndarray, learning_rate: float, batch_size: int, st
     return run
 
 
+def deep_linear(
+    weights: np.ndarray, teacher, keys: np.ndarray, learning_rate: float, steps: int
+) -> Callable[[], np.ndarray]:
+    """Weights [replicas, depth, width, width] of online SGD with batch size 1, so many steps after those given."""
+    _, depth, width, _ = weights.shape
+    M = np.ascontiguousarray(np.asarray(teacher.matrix).T, np.float32)
+    kernel = library("deep_linear", f"-DDEPTH={depth}", f"-DWIDTH={width}").deep_linear
+    rate, noise = ctypes.c_float(learning_rate), ctypes.c_float(float(teacher.label_noise_std))
+
+    def run() -> np.ndarray:
+        W = np.array(weights, np.float32, order="C")
+        kernel(len(keys), steps, 0, rate, noise, _pointer(W), _pointer(M), _pointer(keys))
+        return W
+
+    return run
+
+
 @functools.cache
-def library(name: str) -> ctypes.CDLL:
-    """`NAME.c`, compiled by the machine's own compiler."""
+def library(name: str, *options: str) -> ctypes.CDLL:
+    """`NAME.c`, compiled by the machine's own compiler, with options of its own."""
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         raise Missing("there is no C compiler (cc); install one, or set CC")
     with tempfile.TemporaryDirectory() as folder:
         built = pathlib.Path(folder) / f"{name}.so"
-        command = [compiler, str(SOURCES / f"{name}.c"), *FLAGS, "-o", str(built)]
+        command = [compiler, str(SOURCES / f"{name}.c"), *options, *FLAGS, "-o", str(built)]
         answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
         if answer.returncode:
-            raise Missing(f"{compiler} cannot compile {name}.c: {answer.stderr.strip().splitlines()[-1:]}")
-        return ctypes.CDLL(str(built))
+            raise Missing(f"{compiler} cannot compile {name}.c: {answer.stderr.strip()[-200:]}")
+        loaded = ctypes.CDLL(str(built))
+    return loaded
 
 
 def _pointer(array: np.ndarray) -> ctypes.c_void_p:

@@ -5,6 +5,7 @@
 #include "threefry.h"
 
 #define MOST_EXAMPLES 64
+#define GROUP 4
 
 // a row of K padded to whole, aligned vectors: half of the loads would cross cache lines otherwise
 static reals *padded(const float *K, int P, int width) {
@@ -40,11 +41,12 @@ int regression(int R, int P, int S, int steps, int first_step, float lr, float *
     for (int j = 0; j < n; j++) memcpy(E16 + j * width, E + (size_t)(first + j) * P, P * sizeof(float));
     const pair key = load_keys(keys, first, R);
     for (int k = first_step; k < first_step + steps; k++) {
-      const pair step_key = threefry(key, k);
-      for (int s = 0; s < S; s++) {
-        const pair block = threefry(step_key, s);
-        const words word = block.a ^ block.b;
-        for (int j = 0; j < LANES; j++) index[s][j] = (uint64_t)word[j] * (uint32_t)P >> 32;
+      const pair step_key = fold(key, k);
+      for (int s = 0; s < S; s += GROUP) {
+        words a[GROUP], b[GROUP];
+        blocks(step_key, s, GROUP, a, b);
+        for (int i = 0; i < GROUP; i++)
+          for (int j = 0; j < LANES; j++) index[s + i][j] = (uint64_t)(a[i][j] ^ b[i][j]) * (uint32_t)P >> 32;
       }
       if (S == 10 && width == 13) { STEP(13, 10) } else { STEP(width, S) }
     }
