@@ -16,6 +16,7 @@ from types import ModuleType
 BENCHMARKS = {
     "regression": "SGD on one-layer regression, against NumPy, JAX, PyTorch and C",
     "deep_linear": "online SGD of a deep linear network, against NumPy, JAX, PyTorch and C",
+    "langevin": "the Langevin SDE of a deep linear network, against diffrax and torchsde",
     "epochs": "what it costs to draw the order of an epoch",
 }
 

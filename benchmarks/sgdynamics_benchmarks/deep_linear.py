@@ -25,17 +25,18 @@ LEARNING_RATE, LABEL_NOISE, EVERY = 0.005, 0.3, 20
 
 @dataclass(frozen=True)
 class Size:
-    """Of the network, and replica-steps in a round: of `simulate` and C, and of the others."""
+    """Of the network, and replica-steps in a round: of `simulate`, NumPy and JAX, PyTorch, and C."""
 
     width: int = 12
     depth: int = 4
     replicas: tuple[int, ...] = (64, 1024)
     work: int = 2_000_000
-    peers_work: int = 300_000
+    peers_work: int = 150_000
+    torch_work: int = 80_000
     limit_work: int = 8_000_000
 
 
-QUICK = Size(width=3, depth=2, replicas=(16,), work=16 * 40, peers_work=16 * 5, limit_work=16 * 40)
+QUICK = Size(width=3, depth=2, replicas=(16,), work=16 * 40, peers_work=16 * 5, torch_work=16 * 5, limit_work=16 * 40)
 
 
 def run(quick: bool = False, rounds: int | None = None) -> Record:
@@ -64,7 +65,9 @@ def contenders(size: Size, replicas: int) -> dict[str, Contender]:
     matrix = np.asarray(teacher.matrix, np.float32)
     weights = np.asarray(learned.parameters, np.float32).reshape(size.depth, size.width, size.width)
     steps = max(EVERY, size.work // replicas // EVERY * EVERY)
-    other, limit = max(1, size.peers_work // replicas), max(1, size.limit_work // replicas)
+    other, torch_steps, limit = (
+        max(1, work // replicas) for work in (size.peers_work, size.torch_work, size.limit_work)
+    )
     descent = sgd.SGD(learned, learning_rate=LEARNING_RATE, sampler=Online(1))
     start = np.broadcast_to(weights, (replicas, *weights.shape))
     keys = limits.keys(jax.random.key(0), replicas)
@@ -72,7 +75,7 @@ def contenders(size: Size, replicas: int) -> dict[str, Contender]:
     rows = {
         "NumPy": Contender(lambda: lambda: numpy_sgd(weights, matrix, replicas, other), replicas * other),
         "vmap(scan(grad)), all cores": peers.keyed(one_replica, replicas, replicas * other),
-        "PyTorch bmm": Contender(lambda: torch_bmm(weights, matrix, replicas, other), replicas * other),
+        "PyTorch bmm": Contender(lambda: torch_bmm(weights, matrix, replicas, torch_steps), replicas * torch_steps),
         "simulate": peers.simulated(descent, replicas=replicas, steps=steps, every=EVERY),
         "C limit": Contender(lambda: limits.deep_linear(start, teacher, keys, LEARNING_RATE, limit), replicas * limit),
     }

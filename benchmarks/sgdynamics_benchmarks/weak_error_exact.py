@@ -11,6 +11,7 @@ moments are SGD's at learning rate η/l with l times the noise, and so are those
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -24,8 +25,6 @@ import sgdynamics as sgd
 from sgdynamics.dynamics import AbstractItoProcess
 from sgdynamics.samplers import AbstractSampler
 from sgdynamics.theory.recursion import MinibatchMoments
-
-Matrix = Float[np.ndarray, "_ _"]
 
 
 class Law(NamedTuple):
@@ -69,21 +68,34 @@ def coefficients(process: AbstractItoProcess) -> Coefficients:
 
 def evolved(process: AbstractItoProcess, start: Law, times: Float[np.ndarray, " times"]) -> list[Law]:
     """The law of the process itself at each time."""
-    c = coefficients(process)
+    generator = np.asarray(_generator(coefficients(process)))
+    return [_law(scipy.linalg.expm(generator * t) @ _vector(start)) for t in times]
 
+
+@jax.jit
+def _generator(c: Coefficients) -> Array:
     def rates(one: Array, m: Array, M: Array) -> tuple[Array, Array, Array]:
         crossed = jnp.outer(c.a, m) + c.F @ M
         return 0 * one, c.a * one + c.F @ m, crossed + crossed.T + c.noise_rate(one, m, M)
 
-    generator = _matrix(rates, len(c.a))
-    return [_law(scipy.linalg.expm(generator * t) @ _vector(start)) for t in times]
+    return _matrix(rates, len(c.a))
 
 
 def stepped(
     process: AbstractItoProcess, scheme: str, start: Law, *, dt: float, steps: int, every: int = 1
 ) -> list[Law]:
     """The law after every `every`-th of `steps` steps of length dt of "euler" or of "heun" (`SmallNoiseHeun`)."""
-    c = coefficients(process)
+    one_step = np.asarray(_step(coefficients(process), jnp.asarray(dt), scheme))
+    block = np.linalg.matrix_power(one_step, every)
+    laws, z = [], _vector(start)
+    for _ in range(steps // every):
+        z = block @ z
+        laws.append(_law(z))
+    return laws
+
+
+@partial(jax.jit, static_argnames="scheme")
+def _step(c: Coefficients, dt: Array, scheme: str) -> Array:
     one = jnp.eye(len(c.a))
     if scheme == "euler":
         A, b, G, A_noise, b_noise = one + dt * c.F, dt * c.a, one, one, 0 * c.a
@@ -96,12 +108,7 @@ def stepped(
         m, M = _moved(A, b, one, m, M)
         return one, m, M + dt * G @ D @ G.T
 
-    block = np.linalg.matrix_power(_matrix(step, len(c.a)), every)
-    laws, z = [], _vector(start)
-    for _ in range(steps // every):
-        z = block @ z
-        laws.append(_law(z))
-    return laws
+    return _matrix(step, len(c.a))
 
 
 def recursion(
@@ -142,7 +149,7 @@ def _descent_matrix(theory: MinibatchMoments) -> Array:
     def step(one: Array, m: Array, M: Array) -> tuple[Array, ...]:
         return one, *(x + (one - 1) * x0 for x, x0 in zip(theory.step(m, M), still, strict=True))
 
-    return _derivative(step, phase)
+    return _matrix(step, phase)
 
 
 def _moved(A: Array, b: Array, one: Array, m: Array, M: Array) -> tuple[Array, Array]:
@@ -151,11 +158,7 @@ def _moved(A: Array, b: Array, one: Array, m: Array, M: Array) -> tuple[Array, A
     return Am + b * one, A @ M @ A.T + jnp.outer(Am, b) + jnp.outer(b, Am) + jnp.outer(b, b) * one
 
 
-def _matrix(function: Callable, d: int) -> Matrix:
-    return np.asarray(_derivative(function, d))
-
-
-def _derivative(function: Callable, d: int) -> Array:
+def _matrix(function: Callable, d: int) -> Array:
     """The matrix of a map that is linear in (1, m, M): its derivative anywhere."""
 
     def flat(z: Array) -> Array:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares
 
+ROUNDING = 1e-9  # exact errors below it are zero
+LARGEST_DRIFT = 0.05  # of a local order of exact errors
 RESOLVED = 3.0  # standard errors from 0
 LEAST_POINTS = 3
 LARGEST_ERROR = 0.4  # of an order that is still called measured
@@ -20,14 +22,15 @@ def exact_order(parameter: Sequence[float], errors: Sequence[float]) -> dict[str
     """The order in a parameter that falls by a constant factor: the last local one extrapolated linearly, and by how
     much that moved it, as its error. Errors that have reached rounding have no order."""
     h, e = np.asarray(parameter, float), np.abs(np.asarray(errors, float))
-    if not np.all(e > 0) or e[-1] < 1e-13:
+    if e.max() < ROUNDING:
         return {"order": None, "error": None, "verdict": "zero to rounding"}
     local = np.diff(np.log(e)) / np.diff(np.log(h))
     # the correction of a local order is proportional to h
     factor = h[-1] / h[-2]
     extrapolated = local[-1] + (local[-1] - local[-2]) * factor / (1 - factor)
     error = abs(extrapolated - local[-1])
-    return {"order": float(extrapolated), "error": float(error), "local": local.tolist(), "verdict": "measured"}
+    verdict = "measured" if error < LARGEST_DRIFT else "no single power"
+    return {"order": float(extrapolated), "error": float(error), "local": local.tolist(), "verdict": verdict}
 
 
 def sampled_order(parameter: Sequence[float], errors: Sequence[float], sigmas: Sequence[float]) -> dict[str, Any]:

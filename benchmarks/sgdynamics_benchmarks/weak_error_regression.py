@@ -100,6 +100,11 @@ def against_batch_size(learned: sgd.Problem, sizes: tuple[int, ...]) -> dict[str
     for name in EQUATIONS:
         record["errors"][name] = {m: [e[name][m] for e in found] for m in MEASURES}
         record["without_noise"][name] = {m: noiseless[name][m] for m in MEASURES}
+    noise_part = lambda name, m: [e[name][m] - noiseless[name][m] for e in found]
+    record["orders_of_the_noises_part"] = {
+        name: {m: exact_order([1 / size for size in sizes], noise_part(name, m)) for m in MEASURES[1:]}
+        for name in EQUATIONS
+    }
     return record
 
 
