@@ -82,9 +82,13 @@ class LinearModes(AbstractDynamics):
         before = jnp.stack([state.position - self.mean, state.velocity])
         before = before if V is None else before @ V
         z = jax.random.normal(jax.random.fold_in(key, step), before.shape, before.dtype)
-        moved = _apart(self.excess, before) + self._kicked(z)
+        moved = self.moved(before, z)
         moved = moved if V is None else moved @ V.T
         return State(state.position + moved[0], state.velocity + moved[1])
+
+    def moved(self, before: Phase, z: Phase) -> Phase:
+        """By how much a step moves (δ, u) from `before`, given its normal numbers z."""
+        return _apart(self.excess, before) + self._kicked(z)
 
     def _kicked(self, z: Phase) -> Phase:
         if self.kick.ndim == 3:
