@@ -17,7 +17,11 @@ BENCHMARKS = {
     "regression": "SGD on one-layer regression, against NumPy, JAX, PyTorch and C",
     "deep_linear": "online SGD of a deep linear network, against NumPy, JAX, PyTorch and C",
     "langevin": "the Langevin SDE of a deep linear network, against diffrax and torchsde",
+    "oscillators": "an underdamped linear SDE, against diffrax",
+    "tanh_network": "a network that no kernel knows, against PyTorch and JAX",
     "epochs": "what it costs to draw the order of an epoch",
+    "scaling": "replicas, inputs, samples, batch size, devices; memory against steps",
+    "compilation": "seconds before the first step, and how many programs",
 }
 
 

@@ -58,6 +58,11 @@ def problem(width: int = 12, depth: int = 4) -> sgd.Problem:
     return sgd.Problem(network, teacher)
 
 
+def descent(learned: sgd.Problem) -> sgd.SGD:
+    """Online, one example a step."""
+    return sgd.SGD(learned, learning_rate=LEARNING_RATE, sampler=Online(1))
+
+
 def contenders(size: Size, replicas: int) -> dict[str, Contender]:
     """In the order of the table."""
     learned = problem(size.width, size.depth)
@@ -68,7 +73,6 @@ def contenders(size: Size, replicas: int) -> dict[str, Contender]:
     other, torch_steps, limit = (
         max(1, work // replicas) for work in (size.peers_work, size.torch_work, size.limit_work)
     )
-    descent = sgd.SGD(learned, learning_rate=LEARNING_RATE, sampler=Online(1))
     start = np.broadcast_to(weights, (replicas, *weights.shape))
     keys = limits.keys(jax.random.key(0), replicas)
     one_replica = lambda key: scan_sgd(jnp.asarray(weights), jnp.asarray(matrix), other, key)
@@ -76,7 +80,7 @@ def contenders(size: Size, replicas: int) -> dict[str, Contender]:
         "NumPy": Contender(lambda: lambda: numpy_sgd(weights, matrix, replicas, other), replicas * other),
         "vmap(scan(grad)), all cores": peers.keyed(one_replica, replicas, replicas * other),
         "PyTorch bmm": Contender(lambda: torch_bmm(weights, matrix, replicas, torch_steps), replicas * torch_steps),
-        "simulate": peers.simulated(descent, replicas=replicas, steps=steps, every=EVERY),
+        "simulate": peers.simulated(descent(learned), replicas=replicas, steps=steps, every=EVERY),
         "C limit": Contender(lambda: limits.deep_linear(start, teacher, keys, LEARNING_RATE, limit), replicas * limit),
     }
     return {f"{name}, R = {replicas}": contender for name, contender in rows.items()}
@@ -140,4 +144,4 @@ def torch_bmm(weights: np.ndarray, matrix: np.ndarray, replicas: int, steps: int
                 error = back
         return torch.stack(layers).numpy()
 
-    return run
+    return peers.in_torch(run)

@@ -122,7 +122,7 @@ def torch_sde(process: sgd.Langevin, size: Size):
         W = torchsde.BrownianInterval(times[0], times[1], size=(R, noises), dt=LEARNING_RATE, cache_size=None)
         return torchsde.sdeint(equation, θ.clone(), times, bm=W, dt=LEARNING_RATE, method="euler")[-1].numpy()
 
-    return run
+    return peers.in_torch(run)
 
 
 def equation_for_torch(torch, M, depth: int, width: int):

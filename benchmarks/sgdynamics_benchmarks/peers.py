@@ -1,6 +1,7 @@
 """What contenders of several benchmarks share: `simulate`, JAX on all devices, PyTorch with all cores."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -51,3 +52,22 @@ def torch() -> Any:
     module = peer("torch")
     module.set_num_threads(os.cpu_count() or 1)
     return module
+
+
+def in_torch(run: Callable[[], Any]) -> Callable[[], Any]:
+    """`run` with as many of PyTorch's threads as make it faster: one, or one for each core."""
+    module = torch()
+    seconds = {}
+    for threads in {1, os.cpu_count() or 1}:
+        module.set_num_threads(threads)
+        run()
+        started = time.perf_counter()
+        run()
+        seconds[threads] = time.perf_counter() - started
+    best = min(seconds, key=seconds.__getitem__)
+
+    def wrapped():
+        module.set_num_threads(best)
+        return run()
+
+    return wrapped

@@ -121,7 +121,7 @@ def torch_bmm(x: np.ndarray, y: np.ndarray, size: Size):
             w.baddbmm_(batch.transpose(1, 2), residuals, alpha=-LEARNING_RATE / size.batch_size)
         return w.numpy()
 
-    return run
+    return peers.in_torch(run)
 
 
 def torch_func(x: np.ndarray, y: np.ndarray, size: Size):
@@ -138,7 +138,7 @@ def torch_func(x: np.ndarray, y: np.ndarray, size: Size):
             w -= LEARNING_RATE * gradients(w, x[indices], y[indices])
         return w.numpy()
 
-    return run
+    return peers.in_torch(run)
 
 
 def c_limit(descent: sgd.SGD, size: Size):
