@@ -49,14 +49,18 @@ def problem(size: Size) -> sgd.Problem:
     return sgd.Problem(sgd.networks.MLP(size.widths, key=network_key), data)
 
 
+def descent(learned: sgd.Problem, size: Size) -> sgd.SGD:
+    """Plain SGD."""
+    return sgd.SGD(learned, learning_rate=LEARNING_RATE, sampler=size.batch_size)
+
+
 def contenders(size: Size) -> dict[str, Contender]:
     """In the order of the table."""
     learned, R = problem(size), size.replicas
-    descent = sgd.SGD(learned, learning_rate=LEARNING_RATE, sampler=size.batch_size)
     return {
         "PyTorch torch.func vmap(grad)": Contender(lambda: torch_func(learned, size), R * size.torch_steps),
         "vmap(scan(grad)), all cores": peers.keyed(lambda key: scan_sgd(learned, size, key), R, R * size.steps),
-        "simulate": peers.simulated(descent, replicas=R, steps=size.steps, every=EVERY),
+        "simulate": peers.simulated(descent(learned, size), replicas=R, steps=size.steps, every=EVERY),
     }
 
 
