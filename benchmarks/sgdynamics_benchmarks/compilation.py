@@ -114,7 +114,7 @@ def table(record: Record) -> str:
 def draw(record: Record, path: pathlib.Path) -> None:
     """Seconds of each phase, and the numbers of programs beside them."""
     rows = record["rows"]
-    figure, (axes,) = picture.panels(1, width=6.8, height=0.9 + 0.4 * len(rows))
+    figure, (axes,) = picture.panels(1, width=6.8, height=1.2 + 0.36 * len(rows))
     places = list(range(len(rows)))
     left = [0.0] * len(rows)
     for phase, colour in zip(PHASES, picture.COLOURS, strict=False):
@@ -132,5 +132,5 @@ def draw(record: Record, path: pathlib.Path) -> None:
     axes.set_xlim(0, 1.6 * max(left))
     axes.set_xlabel("time before the first step (s)")
     axes.set_title(f"compilation: first run, then other learning rate and steps, then a sweep of {SWEEP}")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=len(PHASES))
     figure.savefig(path)

@@ -83,29 +83,28 @@ def table(record: Record) -> str:
 
 
 def draw(record: Record, path: pathlib.Path) -> None:
-    """The median rate of every contender as a bar, every round as a point."""
+    """The median rate of every contender as a point, every round as a tick."""
     contenders = record["contenders"]
-    figure, (axes,) = picture.panels(1, width=6.4, height=0.8 + 0.34 * len(contenders))
-    rates = [contender["rate"] / 1e6 for contender in contenders.values()]
-    colours = [_colour(name) for name in contenders]
-    places = range(len(contenders))
-    axes.barh(places, rates, color=colours, alpha=0.75, height=0.62)
-    for place, contender in zip(places, contenders.values(), strict=True):
+    figure, (axes,) = picture.panels(1, width=6.4, height=0.9 + 0.3 * len(contenders))
+    for place, (name, contender) in enumerate(contenders.items()):
         rounds = [contender["work"] / seconds / 1e6 for seconds in contender["seconds"]]
-        axes.plot(rounds, [place] * len(rounds), "|", color=picture.BLACK, markersize=7, markeredgewidth=0.8)
-        axes.annotate(
-            f"{contender['rate'] / 1e6:.3g}", (max(rounds), place), (4, 0), textcoords="offset points", va="center"
-        )
+        colour, marker = _style(name)
+        axes.plot(rounds, [place] * len(rounds), "|-", color=colour, markersize=9, linewidth=1)
+        axes.plot(contender["rate"] / 1e6, place, marker, color=colour, markersize=7)
+        text = f"{contender['rate'] / 1e6:.3g}"
+        axes.annotate(text, (max(rounds), place), (7, 0), textcoords="offset points", va="center")
     axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xlim(low / 1.3, high * 1.8)
-    axes.set_yticks(places, list(contenders))
-    axes.invert_yaxis()
-    axes.set_xlabel(f"rate (10⁶ {record['unit']}); bars: median, ticks: rounds")
-    axes.set_title(record.get("title", ""))
+    axes.set_xlim(right=2 * axes.get_xlim()[1])
+    axes.set_yticks(range(len(contenders)), list(contenders))
+    axes.set_ylim(len(contenders) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel(f"10⁶ {record['unit']}; points: median, ticks: rounds")
+    figure.suptitle(record.get("title", ""), fontsize=9)
     figure.savefig(path)
 
 
-def _colour(name: str) -> str:
-    """Ours, the machine's limit, a peer."""
-    return picture.BLUE if "simulate" in name else picture.GREY if "C limit" in name else picture.ORANGE
+def _style(name: str) -> tuple[str, str]:
+    """Colour and marker: of ours, of the machine's limit, of a peer."""
+    if "C limit" in name:
+        return picture.BLACK, "D"
+    return (picture.BLUE, "o") if "simulate" in name else (picture.ORANGE, "s")
