@@ -21,6 +21,7 @@ BENCHMARKS = {
     "tanh_network": "a network that no kernel knows, against PyTorch and JAX",
     "epochs": "what it costs to draw the order of an epoch",
     "scaling": "replicas, inputs, samples, batch size, devices; memory against steps",
+    "weak_error": "how far differential equations and SVAG are from SGD, and what accuracy costs",
     "compilation": "seconds before the first step, and how many programs",
 }
 

@@ -1,4 +1,4 @@
-"""Weak errors on linear regression, exact: against learning rate, batch size, SVAG's l and the length of a step.
+"""Weak errors on linear regression, exact: against learning rate and batch size.
 
 Errors at time T, from a common start far from the minimum:
 
@@ -14,17 +14,17 @@ import numpy as np
 
 import sgdynamics as sgd
 from sgdynamics.samplers import WithReplacement
-from sgdynamics_benchmarks import weak_error_exact as exact
-from sgdynamics_benchmarks.weak_error_exact import Law
-from sgdynamics_benchmarks.weak_error_models import EQUATIONS, STATED_ORDERS, Models
-from sgdynamics_benchmarks.weak_error_orders import exact_order
+from sgdynamics_benchmarks.weak_error import exact
+from sgdynamics_benchmarks.weak_error.exact import Law
+from sgdynamics_benchmarks.weak_error.models import EQUATIONS, STATED_ORDERS, Models
+from sgdynamics_benchmarks.weak_error.orders import exact_order
 
 BATCH_SIZE, TIME = 2, 2.0
 TIMES = TIME / 8 * np.arange(1, 9)
 LONG = 400.0  # relaxation times of the softest mode are 2.5: stationary to rounding
 MEASURES = ("mean", "second moments", "learning curve", "covariance", "stationary covariance")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-FIXED = 2.0**-4  # the learning rate at which batch size, l and dt are varied
+FIXED = 2.0**-4  # the learning rate at which the batch size is varied
 
 
 def problem() -> sgd.Problem:
@@ -59,7 +59,6 @@ def run(quick: bool) -> dict[str, Any]:
         },
         "stated_orders": STATED_ORDERS,
         "batch_sizes": against_batch_size(learned, BATCH_SIZES[:4] if quick else BATCH_SIZES),
-        "steps": against_steps(models, 5 if quick else 8),
     }
 
 
@@ -106,38 +105,3 @@ def against_batch_size(learned: sgd.Problem, sizes: tuple[int, ...]) -> dict[str
         for name in EQUATIONS
     }
     return record
-
-
-def against_steps(models: Models, doublings: int) -> dict[str, Any]:
-    """Distances to order 1 and to SGD of its numerical steps and of SVAG, at a fixed learning rate.
-
-    `steps` per learning rate from 1/8 up: a differential equation can be solved in steps longer than η.
-    """
-    η, learned, process = FIXED, models.problem, models.equation("order 1", FIXED)
-    limit = exact.losses(learned, exact.evolved(process, start(), TIMES))
-    truth = exact.losses(learned, exact.descended(exact.recursion(learned, models.sampler, η), start(), TIMES))
-    counts = [2.0**k for k in range(-2, doublings - 1)]
-    curves: dict[str, list[float]] = {"Euler": [], "Heun": []}
-    for count in counts:
-        for name in curves:
-            dt, every = η / count, round(TIMES[0] / η * count)
-            curves[name].append(exact.losses(learned, exact.stepped(process, name.lower(), start(), dt=dt,
-                                                                   steps=8 * every, every=every)))  # fmt: skip
-    stretches = [int(count) for count in counts if count >= 1]
-    curves["SVAG"] = [
-        exact.losses(learned, exact.descended(exact.recursion(learned, models.sampler, η, l), start(), TIMES))
-        for l in stretches
-    ]
-    largest = lambda curve, other: float(np.max(np.abs(curve - other)))
-    steps = {"Euler": counts, "Heun": counts, "SVAG": [float(l) for l in stretches]}
-    return {
-        "learning_rate": η,
-        "steps": steps,
-        "to_the_equation": {name: [largest(c, limit) for c in found] for name, found in curves.items()},
-        "to_sgd": {name: [largest(c, truth) for c in found] for name, found in curves.items()},
-        "equation_to_sgd": largest(limit, truth),
-        "orders": {
-            name: exact_order([1 / n for n in steps[name]], [largest(c, limit) for c in found])
-            for name, found in curves.items()
-        },
-    }

@@ -38,7 +38,7 @@ def sampled_order(parameter: Sequence[float], errors: Sequence[float], sigmas: S
     h, e, σ = (np.asarray(values, float) for values in (parameter, errors, sigmas))
     resolved = np.abs(e) > RESOLVED * σ
     if resolved.sum() < LEAST_POINTS:
-        bound = float(np.min(np.abs(e) + 2 * σ))
+        bound = float(np.min(np.abs(e) + 2 * σ)) if len(e) else None
         reason = f"undecided: {resolved.sum()} of {len(e)} errors resolved"
         return {"order": None, "error": None, "bound": bound, "verdict": reason}
     scale = h.max()

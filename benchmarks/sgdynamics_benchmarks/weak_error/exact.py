@@ -136,9 +136,15 @@ def descended(theory: MinibatchMoments, start: Law, times: Float[np.ndarray, " t
 
 def losses(problem: sgd.Problem, laws: list[Law]) -> Float[np.ndarray, " times"]:
     """E L under each law."""
-    zero = jnp.zeros_like(problem.parameters)
-    H, g, L = (np.asarray(f(zero)) for f in (problem.hessian, problem.gradient, problem.loss))
+    H, g, L = (np.asarray(part) for part in _quadratic(problem))
     return np.array([np.sum(H * law.second) / 2 + g @ law.mean + L for law in laws])
+
+
+@eqx.filter_jit
+def _quadratic(problem: sgd.Problem) -> tuple[Array, Array, Array]:
+    """L = ½ θᵀ H θ + g·θ + L₀."""
+    zero = jnp.zeros_like(problem.parameters)
+    return problem.hessian(zero), problem.gradient(zero), problem.loss(zero)
 
 
 @eqx.filter_jit

@@ -6,8 +6,7 @@ E_m the expectation in m substeps of `SmallNoiseHeun`,
     E_2 = E_1 + E[f(fine) − f(coarse)],        E_4 = E_2 + E[f(fine) − f(coarse)],
 
 where the coarse path is driven by the sums of the fine one's increments, so that the differences need few replicas.
-The last difference Δ bounds what is left (Δ/3 at order 2, Δ at order 1): it is part of the error of the result, and a
-value whose |Δ| is above a quarter of its weak error, and above its statistical error, is "not converged".
+The last difference Δ bounds what is left (Δ/3 at order 2, Δ at order 1) and is part of the error of the result.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -23,7 +22,7 @@ from sgdynamics.dynamics import AbstractDynamics, SmallNoiseHeun, State, increme
 
 OBSERVABLES = ("loss", "θ along a direction", "|θ|²")
 PARTS = 4  # of the time T, at whose ends errors are taken
-FEWER = 8  # as many replicas for the differences between levels
+FEWER = 32  # as many replicas for the differences between levels
 
 
 class Observables(eqx.Module):

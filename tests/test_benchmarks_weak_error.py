@@ -1,0 +1,144 @@
+"""The benchmark of weak errors: its exact laws are those of the library's steps, its orders are the theorems', its
+fits decide only what the numbers decide."""
+
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sgdynamics.dynamics import SmallNoiseHeun
+from sgdynamics.samplers import WithReplacement
+from sgdynamics_benchmarks import weak_error
+from sgdynamics_benchmarks.weak_error import cost, exact, regression, sampled, study
+from sgdynamics_benchmarks.weak_error.exact import Law
+from sgdynamics_benchmarks.weak_error.models import Models
+from sgdynamics_benchmarks.weak_error.orders import exact_order, sampled_order
+
+η = 2.0**-5
+MODELS = Models(regression.problem(), WithReplacement(2))
+DESCENT = exact.recursion(MODELS.problem, MODELS.sampler, η)
+
+
+def point(θ=(1.5, -1.0, 0.5)):
+    return Law(np.array(θ), np.outer(θ, θ))
+
+
+# --- exact laws -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["euler", "heun"])
+@pytest.mark.parametrize("name", ["order 1", "order 2"])
+def test_a_steps_law_is_that_of_the_librarys_step(name, scheme):
+    process, θ, dt = MODELS.equation(name, η), jnp.array([0.3, -0.7, 0.2]), jnp.array(η / 2)
+    if scheme == "heun":
+        step = lambda dW: SmallNoiseHeun(process).after(jnp.array(0.0), θ, dt, dW)
+    else:
+        step = lambda dW: θ + process.displacement(jnp.int32(0), jnp.array(0.0), θ, dt, dW)
+    still = jnp.zeros(16)
+    mean, root = jax.jit(lambda: (step(still), jax.jacfwd(step)(still)))()  # affine in dW
+    law = exact.stepped(process, scheme, point(np.asarray(θ)), dt=η / 2, steps=1)[0]
+    assert np.allclose(law.mean, mean, rtol=1e-12)
+    assert np.allclose(law.covariance, dt * root @ root.T, rtol=1e-10, atol=1e-15)
+
+
+def test_many_short_steps_approach_the_equations_law():
+    process = MODELS.equation("order 2", η)
+    limit = exact.evolved(process, point(), np.array([1.0]))[0].second
+    distance = lambda n: np.abs(exact.stepped(process, "heun", point(), dt=1 / n, steps=n)[-1].second - limit).max()
+    assert distance(256) < 1e-5 and distance(4) > 100 * distance(256)
+
+
+def test_one_euler_step_per_learning_rate_is_sgd_in_disguise():
+    """Its first two moments are SGD's, as those of l steps are SVAG's: no claim on the equation may rest on it."""
+    times, process = np.array([1.0, 2.0]), MODELS.equation("order 1", η)
+    for l in (1, 4):
+        walk = exact.descended(exact.recursion(MODELS.problem, MODELS.sampler, η, l), point(), times)
+        euler = exact.stepped(process, "euler", point(), dt=η / l, steps=round(2 * l / η), every=round(l / η))
+        for a, b in zip(walk, euler, strict=True):
+            assert np.allclose(a.mean, b.mean, atol=1e-13) and np.allclose(a.second, b.second, atol=1e-13)
+
+
+def test_the_orders_on_the_regression_are_the_theorems():
+    rates = [2.0**-k for k in (6, 7, 8)]
+    found = [regression.errors(MODELS, rate) for rate in rates]
+    order = lambda name, measure: exact_order(rates, [e[name][measure] for e in found])
+    for measure in ("mean", "second moments"):
+        assert abs(order("order 1", measure)["order"] - 1) < 0.05
+        assert abs(order("order 2", measure)["order"] - 2) < 0.05
+        assert order("Euler, dt = η", measure)["verdict"] == "zero to rounding"
+    for name, expected in (("order 1", 1), ("order 2", 1), ("frozen", 1), ("isotropic", 0), ("no noise", 0)):
+        assert abs(order(name, "stationary covariance")["order"] - expected) < 0.05
+    # of the fluctuations' own size the modified equation misses twice as much as order 1
+    ratio = found[-1]["order 2"]["stationary covariance"] / found[-1]["order 1"]["stationary covariance"]
+    assert abs(ratio - 2) < 0.05
+
+
+def test_svag_approaches_order_one_as_one_over_l():
+    times, stretches = np.array([2.0]), (4, 8, 16, 32)
+    limit = exact.evolved(MODELS.equation("order 1", η), point(), times)[0].second
+    walks = [exact.recursion(MODELS.problem, MODELS.sampler, η, l) for l in stretches]
+    errors = [np.abs(exact.descended(walk, point(), times)[0].second - limit).max() for walk in walks]
+    assert abs(exact_order([1 / l for l in stretches], errors)["order"] - 1) < 0.05
+
+
+# --- fits -------------------------------------------------------------------------------------------------------
+
+
+def test_a_fit_finds_the_order_of_noisy_errors_and_its_error():
+    h, rng = 2.0 ** -np.arange(1, 6), np.random.default_rng(0)
+    for p in (1.0, 2.0):
+        fits = [sampled_order(h, -0.3 * h**p + rng.normal(scale=1e-3, size=5), np.full(5, 1e-3)) for _ in range(60)]
+        measured = [fit for fit in fits if fit["verdict"] == "measured"]
+        assert len(measured) > 45
+        z = [(fit["order"] - p) / fit["error"] for fit in measured]
+        assert abs(np.mean(z)) < 0.5 and 0.6 < np.std(z) < 1.4
+
+
+def test_a_fit_does_not_decide_what_noise_hides_or_what_is_no_power():
+    h, σ = 2.0 ** -np.arange(1, 6), np.full(5, 1e-3)
+    assert sampled_order(h, σ, σ)["verdict"].startswith("undecided: 0 of 5")
+    assert sampled_order(h, 0.3 * h - 0.05, σ)["verdict"].startswith("no single power")
+    assert exact_order(h, 0.3 * h - 0.05)["verdict"] == "no single power"
+
+
+def test_the_cheapest_way_must_be_converged():
+    found = {"to_sgd": [0.0, 0.09, 0.1], "to_itself": [0.1, 0.01, 0.0], "seconds": [1.0, 2.0, 4.0], "floor": 0.1}
+    assert cost.cheapest(found, 0.1) == 1.0
+    assert cost.cheapest(found, 0.05) is None
+    assert cost.cheapest(found | {"floor": 0.02, "to_sgd": [0.0, 0.02, 0.02]}, 0.05) == 2.0
+
+
+# --- sampled ----------------------------------------------------------------------------------------------------
+
+
+def test_coupled_paths_share_their_brownian_motion():
+    """The fine path is that of the scheme itself in twice the substeps; the coarse one takes sums of increments."""
+    equation = lambda m: MODELS.equation("order 1", 0.25, m)
+    coupled, fine, key = sampled.Coupled(SmallNoiseHeun(equation(1))), SmallNoiseHeun(equation(2)), jax.random.key(1)
+    both, alone = coupled.init(coupled.initial_position()), fine.init(fine.initial_position())
+    for k in range(2):
+        both = eqx.filter_jit(coupled.step)(both, jnp.int32(k), key)
+        alone = eqx.filter_jit(fine.step)(alone, jnp.int32(k), key)
+    of_fine, of_coarse = jnp.split(both.position, 2)
+    assert jnp.abs(of_fine - alone.position).max() < 1e-14
+    moved = jnp.linalg.norm(of_fine - MODELS.problem.parameters)
+    assert 0 < jnp.linalg.norm(of_coarse - of_fine) < 0.3 * moved
+
+
+def test_weak_errors_carry_what_dt_may_still_add():
+    mean = lambda value, bias: sampled.Means(np.full((1, 1), value), np.full((1, 1), 1e-3), np.full((1, 1), bias), 0)
+    found = study.compared([mean(1.1, 0.001), mean(1.1, 0.02), mean(1.1, 0.05)], [mean(1.0, 0.0)] * 3)
+    assert [c[0][0] for c in found["converged"]] == [True, True, False]
+    assert np.allclose(found["weak_error"], 0.1) and np.allclose(found["sigma"], np.sqrt(2) * 1e-3)
+
+
+@pytest.mark.long
+def test_the_quick_run_is_complete(tmp_path):
+    record = weak_error.run(quick=True)
+    record = json.loads(json.dumps(record))
+    assert "| order 2 |" in weak_error.table(record) and "two-layer" in weak_error.table(record)
+    weak_error.draw(record, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 20_000
