@@ -25,6 +25,14 @@ def is_concrete(x: Any) -> bool:
     return True
 
 
+def known_zero(x: Any) -> bool:
+    """Whether x is a number that can be read now, and is zero: not a schedule, nor traced."""
+    try:
+        return not callable(x) and bool(x == 0)
+    except jax.errors.ConcretizationTypeError:
+        return False
+
+
 def require(argument: str, value: T, ok: Any, *, allowed: str, remedy: str = "") -> T:
     """`value`, where every entry of `ok` is true; otherwise an error that names all there is to know."""
     remedy = f" {remedy}" if remedy else ""

@@ -1,4 +1,4 @@
-"""Kernels make the paths of the reference step."""
+"""The kernels of linear regression make the paths of the reference step, and the cheapest is chosen."""
 
 import jax
 import jax.numpy as jnp
@@ -8,48 +8,72 @@ import pytest
 
 import sgdynamics as sgd
 from sgdynamics.data import Dataset, FreshLabels, teacher_student
-from sgdynamics.ensemble import RegressionKernel, advance, cast, choose, reference_kernel, replicate
+from sgdynamics.ensemble import (
+    CountsKernel,
+    ParametersKernel,
+    ResidualKernel,
+    advance,
+    cast,
+    choose,
+    reference_kernel,
+    replicate,
+)
+from sgdynamics.ensemble import _regression_counts as counts
+from sgdynamics.ensemble import _regression_parameters as parameters
+from sgdynamics.ensemble import _regression_residual as residual
+from sgdynamics.ensemble._regression_cost import nanoseconds
 from sgdynamics.samplers import Epochs, FullBatch, WithoutReplacement, WithReplacement
 
 KEY = jax.random.key(9)
 DATA = teacher_student(KEY, samples=40, inputs=10, label_noise_std=0.5)
 PROBLEM = sgd.Problem(sgd.networks.Linear(10, 1), DATA)
 DECAYING = optax.exponential_decay(0.8, transition_steps=100, decay_rate=0.8)
+BUILDS = {"residuals": residual.build, "counts": counts.build, "parameters": parameters.build}
 # float32: rounding 6e-8 a step, remembered for 1/(learning rate × curvature) ≈ 100 steps at most as a random walk
 # of length 10, times the condition number of X (3); to which 1e-5 leaves room
 TOLERANCE = {jnp.float32: 1e-5, jnp.float64: 1e-12}
 
 
-def ends(dynamics, dtype, steps=1000, replicas=8):
-    kernel = choose(dynamics, every=steps, dtype=jnp.dtype(dtype))
-    assert isinstance(kernel, RegressionKernel)
+def ends(dynamics, dtype, form="residuals", steps=1000, replicas=8):
+    kernel = BUILDS[form](dynamics, steps, dtype)
     dynamics, kernel = cast((dynamics, kernel), dtype)
     start = replicate(dynamics, jnp.ones((replicas, 10), dtype), None, KEY)
-    run = jax.jit(lambda kernel: advance(dynamics, start, jnp.int32(steps), kernel).states, static_argnums=0)
-    fast = jax.jit(lambda: advance(dynamics, start, jnp.int32(steps), kernel).states)()
-    return fast, run(reference_kernel)
+    run = lambda kernel: jax.jit(lambda steps: advance(dynamics, start, steps, kernel).states)(jnp.int32(steps))
+    return run(kernel), run(reference_kernel)
 
 
 def distance(a, b):
     return float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"sampler": WithReplacement(4)},
-        {"sampler": WithoutReplacement(4), "momentum": 0.8, "weight_decay": 0.05},
-        {"sampler": Epochs(6), "learning_rate": DECAYING, "momentum": 0.5},
-        {"sampler": WithReplacement(3), "momentum": lambda step: 0.5 * (step % 2).astype(float)},
-    ],
-    ids=["plain", "momentum and decay", "epochs and schedule", "momentum in steps"],
-)
-def test_the_residual_form_makes_the_reference_paths(options, dtype):
-    fast, slow = ends(sgd.SGD(PROBLEM, **{"learning_rate": 0.5, **options}), dtype)
-    assert fast.position.dtype == dtype
-    assert distance(fast.position, slow.position) < TOLERANCE[dtype]
-    assert distance(fast.velocity, slow.velocity) < 10 * TOLERANCE[dtype]  # a difference of positions
+CASES = {
+    "plain": {"sampler": WithReplacement(4)},
+    "many rows": {"sampler": WithReplacement(37), "weight_decay": 0.05},
+    "momentum and decay": {"sampler": WithoutReplacement(4), "momentum": 0.8, "weight_decay": 0.05},
+    "epochs and schedule": {"sampler": Epochs(6), "learning_rate": DECAYING},
+    "momentum in steps": {"sampler": WithReplacement(3), "momentum": lambda step: 0.5 * (step % 2).astype(float)},
+}
+
+
+@pytest.mark.parametrize("form", BUILDS)
+@pytest.mark.parametrize("case", CASES)
+def test_every_form_makes_the_reference_paths(case, form):
+    for dtype, tolerance in TOLERANCE.items():
+        fast, slow = ends(sgd.SGD(PROBLEM, **{"learning_rate": 0.5, **CASES[case]}), dtype, form)
+        assert fast.position.dtype == dtype
+        assert distance(fast.position, slow.position) < tolerance
+        assert distance(fast.velocity, slow.velocity) < 10 * tolerance  # a difference of positions
+
+
+@pytest.mark.parametrize("form", BUILDS)
+def test_no_step_is_no_step(form):
+    dynamics = sgd.SGD(PROBLEM, learning_rate=0.5, sampler=4)
+    start = replicate(dynamics, jnp.ones((3, 10)), jnp.ones((3, 10)), KEY)
+    kernel = BUILDS[form](dynamics, 10, jnp.float64)
+    for steps in (0, jnp.int32(0)):
+        end = advance(dynamics, start, steps, kernel).states
+        assert distance(end.position, start.states.position) < 1e-13
+        assert distance(end.velocity, start.states.velocity) < 1e-13
 
 
 def test_another_hyperparameter_is_another_path():
@@ -65,7 +89,7 @@ def test_a_column_of_labels_is_the_same_problem():
 
 def test_a_dead_replica_spoils_no_other():
     dynamics = sgd.SGD(PROBLEM, learning_rate=0.5, sampler=4)
-    kernel = choose(dynamics, every=100, dtype=jnp.float64)
+    kernel = residual.build(dynamics, 100, jnp.float64)
     position = jnp.ones((4, 10))
     run = lambda start: advance(dynamics, replicate(dynamics, start, None, KEY), 100, kernel)
     clean, spoiled = run(position), run(position.at[1].set(jnp.nan))
@@ -87,41 +111,58 @@ def ill_conditioned(condition=1e4):
     return np.random.default_rng(0).normal(size=(40, 3)) * np.array([1.0, 1.0, 1 / condition])
 
 
+NOT_IN_RESIDUALS = {
+    "too few samples": wide(),
+    "ill-conditioned inputs": ill_conditioned(),
+    "singular inputs": np.ones((40, 2)),
+    "more samples than a Gram matrix may have": np.random.default_rng(0).normal(size=(20_000, 2)),
+}
+
+
+@pytest.mark.parametrize("case", NOT_IN_RESIDUALS)
+def test_another_form_runs_where_residuals_would_be_wrong(case):
+    dynamics = sgd.SGD(regression(NOT_IN_RESIDUALS[case]), learning_rate=0.1, sampler=2)
+    assert residual.build(dynamics, 100, jnp.float32) is None
+    assert isinstance(choose(dynamics, every=100, dtype=jnp.float32), ParametersKernel | CountsKernel)
+
+
+def test_the_condition_that_is_allowed_depends_on_the_precision():
+    dynamics = sgd.SGD(regression(ill_conditioned()), learning_rate=0.1, sampler=2)
+    assert isinstance(residual.build(dynamics, 100, jnp.float64), ResidualKernel)
+    assert residual.build(dynamics, 100, jnp.bfloat16) is None
+
+
 REFERENCE_ONLY = {
-    "records too close": (lambda: sgd.SGD(PROBLEM, learning_rate=0.1, sampler=2), 1),
-    "too few samples": (lambda: sgd.SGD(regression(wide()), learning_rate=0.1, sampler=2), 100),
-    "ill-conditioned inputs": (lambda: sgd.SGD(regression(ill_conditioned()), learning_rate=0.1, sampler=2), 100),
-    "singular inputs": (lambda: sgd.SGD(regression(np.ones((40, 2))), learning_rate=0.1, sampler=2), 100),
-    "more samples than a Gram matrix may have": (
-        lambda: sgd.SGD(regression(np.random.default_rng(0).normal(size=(20_000, 2))), learning_rate=0.1, sampler=1),
-        100,
+    "full batches": lambda: sgd.SGD(PROBLEM, learning_rate=0.1, sampler=FullBatch()),
+    "optax": lambda: sgd.Descent(PROBLEM, optax.sgd(0.1), 2),
+    "an SDE": lambda: sgd.Langevin(PROBLEM, learning_rate=0.1, sampler=2),
+    "fresh labels": lambda: sgd.SGD(
+        sgd.Problem(sgd.networks.Linear(10, 1), FreshLabels(DATA, 0.1)), learning_rate=0.1, sampler=2
     ),
-    "full batches": (lambda: sgd.SGD(PROBLEM, learning_rate=0.1, sampler=FullBatch()), 100),
-    "optax": (lambda: sgd.Descent(PROBLEM, optax.sgd(0.1), 2), 100),
-    "an SDE": (lambda: sgd.Langevin(PROBLEM, learning_rate=0.1, sampler=2), 100),
-    "fresh labels": (
-        lambda: sgd.SGD(
-            sgd.Problem(sgd.networks.Linear(10, 1), FreshLabels(DATA, 0.1)), learning_rate=0.1, sampler=2
-        ),
-        100,
-    ),
-    "another loss": (
-        lambda: sgd.SGD(
-            sgd.Problem(sgd.networks.Linear(10, 1), DATA, lambda f, y: jnp.sum(jnp.abs(f - y))),
-            learning_rate=0.1, sampler=2,
-        ),
-        100,
+    "another loss": lambda: sgd.SGD(
+        sgd.Problem(sgd.networks.Linear(10, 1), DATA, lambda f, y: jnp.sum(jnp.abs(f - y))),
+        learning_rate=0.1, sampler=2,
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFERENCE_ONLY)
-def test_the_reference_runs_where_the_residual_form_would_be_wrong(case):
-    make, every = REFERENCE_ONLY[case]
-    assert choose(make(), every=every, dtype=jnp.float32) is reference_kernel
+@pytest.mark.parametrize("form", BUILDS)
+def test_what_is_no_regression_is_refused(case, form):
+    assert BUILDS[form](REFERENCE_ONLY[case](), 100, jnp.float32) is None
 
 
-def test_the_condition_that_is_allowed_depends_on_the_precision():
-    dynamics = sgd.SGD(regression(ill_conditioned()), learning_rate=0.1, sampler=2)
-    assert isinstance(choose(dynamics, every=100, dtype=jnp.float64), RegressionKernel)
-    assert choose(dynamics, every=100, dtype=jnp.bfloat16) is reference_kernel
+# what was measured fastest (PITFALLS of the design, and `sgdynamics bench`): (P, N, S, every) -> the form
+FASTEST = {
+    (200, 100, 10, 20): "residuals",
+    (200, 20, 100, 20): "counts",
+    (200, 100, 200, 20): "counts",
+    (5000, 100, 10, 20): "parameters",
+    (200, 100, 2, 1): "parameters",
+}
+
+
+@pytest.mark.parametrize("sizes", FASTEST)
+def test_the_cost_rule_chooses_what_was_measured_fastest(sizes):
+    costs = nanoseconds(*sizes)
+    assert min(costs, key=costs.__getitem__) == FASTEST[sizes]

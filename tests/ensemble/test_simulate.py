@@ -12,7 +12,7 @@ import pytest
 
 import sgdynamics as sgd
 from sgdynamics.data import Dataset, teacher_student
-from sgdynamics.ensemble import _simulate
+from sgdynamics.ensemble import _regression_residual, _simulate, reference_kernel
 from sgdynamics.samplers import Epochs
 from sgdynamics.statistics import Autocovariance, Covariance, Loss, Mean
 
@@ -20,6 +20,10 @@ KEY = jax.random.key(10)
 DATA = teacher_student(KEY, samples=20, inputs=3, label_noise_std=0.5)
 PROBLEM = sgd.Problem(sgd.networks.Linear(3, 1), DATA)
 SMALL = {"replicas": 8, "steps": 6, "key": KEY}
+
+
+def residual_kernel(dynamics):
+    return _regression_residual.build(dynamics, 10, jnp.float64)
 
 
 def descent(learning_rate=0.5, **options):
@@ -62,19 +66,20 @@ def test_the_same_key_gives_the_same_result_and_another_another():
     assert equal(one, same) and not equal(one, other)
 
 
-@pytest.mark.parametrize("sampler, kernel", [(Epochs(4), "RegressionKernel"), (4, "reference_kernel")])
+@pytest.mark.parametrize("sampler, kernel", [(Epochs(4), residual_kernel), (4, None), (4, reference_kernel)])
 def test_a_result_does_not_depend_on_the_chunks(monkeypatch, sampler, kernel):
     """Bit by bit, with burn-in, recorded and left-over steps, in the kernel's own variables."""
-    every = 9 if kernel == "RegressionKernel" else 7
+    dynamics = descent(sampler=sampler, momentum=0.5)
+    kernel = kernel(dynamics) if kernel is residual_kernel else kernel
 
     def run(seconds):
         monkeypatch.setattr(_simulate, "CHUNK_SECONDS", seconds)
         lengths = []
         result = sgd.simulate(
-            descent(sampler=sampler, momentum=0.5), Covariance(), replicas=8, steps=200, burn_in=301, every=every,
-            key=KEY, progress=lengths.append,
+            dynamics, Covariance(), replicas=8, steps=200, burn_in=301, every=9, key=KEY, kernel=kernel,
+            progress=lengths.append,
         )  # fmt: skip
-        assert result.provenance["kernel"] == kernel and sum(lengths) == 501
+        assert sum(lengths) == 501
         return result, lengths
 
     (short, many), (long, few) = run(0.0), run(1e9)
@@ -94,10 +99,9 @@ def test_a_run_is_in_float32_unless_told():
 
 
 def test_kernels_can_be_named():
-    reference = sgd.ensemble.reference_kernel
-    run = sgd.simulate(descent(), Mean(), replicas=8, steps=100, every=50, key=KEY, kernel=reference)
+    run = sgd.simulate(descent(), Mean(), replicas=8, steps=100, every=50, key=KEY, kernel=reference_kernel)
     chosen = sgd.simulate(descent(), Mean(), replicas=8, steps=100, every=50, key=KEY)
-    assert (run.provenance["kernel"], chosen.provenance["kernel"]) == ("reference_kernel", "RegressionKernel")
+    assert (run.provenance["kernel"], chosen.provenance["kernel"]) == ("reference_kernel", "ResidualKernel")
     assert jnp.abs(run.state.position - chosen.state.position).max() < 1e-5
 
 
@@ -234,16 +238,15 @@ def test_a_descent_by_optax_is_warned_as_well():
 # --- divergence -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kernel", ["RegressionKernel", "reference_kernel"])
+@pytest.mark.parametrize("kernel", [residual_kernel, None, reference_kernel])
 @pytest.mark.parametrize("dead", [jnp.nan, 1e80])
 def test_a_replica_that_is_dead_from_the_start_is_counted_and_not_averaged(dead, kernel):
-    every = 10 if kernel == "RegressionKernel" else 1
+    kernel = kernel(descent()) if kernel is residual_kernel else kernel
     start = np.ones((16, 3))
     start[5, 1] = dead
-    options = {"steps": 20, "every": every, "key": KEY, "groups": 16, "dtype": jnp.float64}
+    options = {"steps": 20, "every": 10, "key": KEY, "groups": 16, "dtype": jnp.float64, "kernel": kernel}
     with pytest.warns(UserWarning, match="1 of 16 replicas diverged.*Lower the learning rate"):
         run = sgd.simulate(descent(), Mean(), replicas=16, initial=start, **options)
-    assert run.provenance["kernel"] == kernel
     assert run.diverged == 1 and run.provenance["diverged"] == 1 and not run.alive[5]
     others = np.asarray(run.state.position)[np.arange(16) != 5]
     clean = sgd.simulate(descent(), Mean(), replicas=16, initial=np.ones(3), **options)

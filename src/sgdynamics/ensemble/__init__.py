@@ -8,7 +8,9 @@ from sgdynamics.ensemble._core import replicate as replicate
 from sgdynamics.ensemble._deep_linear import DeepLinearKernel as DeepLinearKernel
 from sgdynamics.ensemble._kernels import choose as choose
 from sgdynamics.ensemble._provenance import fingerprint as fingerprint
-from sgdynamics.ensemble._regression import RegressionKernel as RegressionKernel
+from sgdynamics.ensemble._regression_counts import CountsKernel as CountsKernel
+from sgdynamics.ensemble._regression_parameters import ParametersKernel as ParametersKernel
+from sgdynamics.ensemble._regression_residual import ResidualKernel as ResidualKernel
 from sgdynamics.ensemble._simulate import Ensemble as Ensemble
 from sgdynamics.ensemble._simulate import cast as cast
 from sgdynamics.ensemble._simulate import simulate as simulate

@@ -5,13 +5,30 @@ recorded in the ensemble's provenance, and `simulate(..., kernel=...)` overrides
 """
 
 from sgdynamics.dynamics import AbstractDynamics
-from sgdynamics.ensemble import _deep_linear, _regression
+from sgdynamics.ensemble import _deep_linear, _regression_counts, _regression_parameters, _regression_residual
 from sgdynamics.ensemble._core import Kernel, reference_kernel
+from sgdynamics.ensemble._regression import is_regression
+from sgdynamics.ensemble._regression_cost import nanoseconds
+
+REGRESSION = {
+    "residuals": _regression_residual.build,
+    "counts": _regression_counts.build,
+    "parameters": _regression_parameters.build,
+}
 
 
 def choose(dynamics: AbstractDynamics, *, every: int, dtype) -> Kernel:
     """The kernel for records `every` steps apart."""
-    return _regression.build(dynamics, every, dtype) or _deep_linear.build(dynamics, every) or reference_kernel
+    return _of_regression(dynamics, every, dtype) or _deep_linear.build(dynamics, every) or reference_kernel
+
+
+def _of_regression(dynamics: AbstractDynamics, every: int, dtype) -> Kernel | None:
+    """The cheapest form that is right for the data and accurate in this precision."""
+    if not is_regression(dynamics):
+        return None
+    costs = nanoseconds(*dynamics.problem.data.x.shape, dynamics.sampler.batch_size, every)
+    forms = sorted(costs, key=costs.__getitem__)
+    return next(filter(None, (REGRESSION[form](dynamics, every, dtype) for form in forms)))
 
 
 def name(kernel: Kernel) -> str:

@@ -1,85 +1,54 @@
-"""SGD on one-output linear regression in residual space: the replicas' loop without parameters.
+"""SGD on one-output linear regression: what its three forms of the replicas' loop share, and what each costs.
 
-With residuals E = X w − y and V = X v [samples], the Gram matrix K = X Xᵀ and a minibatch of indices i_1 … i_S,
+With x_i the rows of X [samples, inputs], E = X w − y the residuals and i_1 … i_S the indices of a minibatch,
 
-    v ← βv − (1/S) Σ_s E_{i_s} x_{i_s} − λw        becomes      V ← βV − (1/S) Σ_s E_{i_s} K_{i_s} − λ (E + y)
-    w ← w + ηv                                                   E ← E + ηV
+    v ← βv + F − λw,      w ← w + ηv,      F = −(1/S) Σ_s E_{i_s} x_{i_s}.
 
-so that a step costs S rows of length P instead of 2 S of length N, all of them contiguous. Weights come back as
-w = X⁺(E + y), which needs X to be of full column rank and well enough conditioned for the precision. The
-draws are the sampler's own: the same replica makes the same path as by the reference step, to rounding.
+    parameters   F from 2 S gathered rows of length N                                   (`_regression_parameters`)
+    counts       F = −(1/S) Xᵀ (n ∘ E), with n_i how often i was drawn: two products of matrices over all replicas
+                 (`_regression_counts`)
+    residuals    w ↦ E, F ↦ X F: S gathered rows of length P of the Gram matrix X Xᵀ   (`_regression_residual`)
+
+All make the draws of the sampler: the same replica makes the same path as by the reference step, to rounding. Which is
+the cheapest depends on sizes only (`nanoseconds`).
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
-from sgdynamics._random import unrolled
+from sgdynamics._checks import known_zero
+from sgdynamics._random import unrolled, words
+from sgdynamics._types import Step
 from sgdynamics.data import Dataset
-from sgdynamics.dynamics import SGD, AbstractDynamics, State, at_step
+from sgdynamics.dynamics import SGD, AbstractDynamics, at_step
 from sgdynamics.ensemble._core import Replicas, repeat
-from sgdynamics.samplers import AbstractIndexSampler
+from sgdynamics.ensemble._fence import fence
+from sgdynamics.samplers import AbstractIndexSampler, WithReplacement
 
-# X⁺ multiplies rounding by up to the condition number of X: leave at least four digits
-LARGEST_CONDITION = {"float32": 1e3, "float64": 1e8}
-# going to residuals and back costs about as much as this many steps
-LEAST_STEPS = 8
-# the Gram matrix has as many rows and columns
-MOST_SAMPLES = 8192
+# rows are added up in one pass over the sums, so many at a time; beyond, programs grow and gain nothing
+ROWS_AT_ONCE = 32
 
-
-class RegressionKernel(eqx.Module):
-    """The kernel for one data set: its Gram matrix X Xᵀ and pseudo-inverse X⁺ (`build`)."""
-
-    gram: Float[Array, "samples samples"]
-    pseudo_inverse: Float[Array, "inputs samples"]
-
-    def __call__(self, dynamics: SGD, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
-        x, y = dynamics.problem.data.x, dynamics.problem.data.y.reshape(1, -1)
-        w, v = replicas.states.position, replicas.states.velocity
-        body = lambda carry, i: self._step(dynamics, y, replicas.keys, carry, replicas.step + i)
-        carry = (w @ x.T - y, v @ x.T, replicas.states.memory)
-        E, V, memory = repeat(steps, body, carry)
-        back = self.pseudo_inverse.T
-        return State((E + y) @ back, V @ back, memory)
-
-    def _step(self, dynamics, y, keys, carry, step):
-        E, V, memory = carry
-        samples, batch_size = E.shape[1], dynamics.sampler.batch_size
-        hyperparameters = (dynamics.learning_rate, dynamics.momentum, dynamics.weight_decay)
-        η, β, λ = (at_step(h, step, E.dtype) for h in hyperparameters)
-
-        def draw(memory):
-            step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(unrolled(keys), step)
-            return jax.vmap(lambda key, memory: dynamics.sampler.indices(samples, memory, step, key))(step_keys, memory)
-
-        # never false: a fence that keeps XLA from drawing the indices again for every row it gathers
-        nothing = lambda memory: (jnp.zeros((E.shape[0], batch_size), jnp.int32), memory)
-        indices, memory = jax.lax.cond(step >= 0, draw, nothing, memory)
-        r = jnp.take_along_axis(E, indices, axis=1) / batch_size
-        V = β * V - λ * (E + y)
-        for s in range(batch_size):
-            V = V - r[:, s, None] * self.gram[indices[:, s]]
-        return E + η * V, V, memory
+Indices = Sequence[Int[Array, " replicas"]] | Int[Array, "batch replicas"]
+Memory = Any
 
 
-def build(dynamics: AbstractDynamics, every: int, dtype) -> RegressionKernel | None:
-    """The kernel, where the residual form is right, accurate in this precision, and worth while; else None."""
-    if not _is_regression(dynamics) or every < LEAST_STEPS:
-        return None
-    samples, inputs = dynamics.problem.data.x.shape
-    if not inputs <= samples <= MOST_SAMPLES or _rows(samples, inputs, dynamics.sampler.batch_size) > 1:
-        return None
-    x = np.asarray(dynamics.problem.data.x, np.float64)
-    U, s, Vt = np.linalg.svd(x, full_matrices=False)
-    if not s[-1] * LARGEST_CONDITION.get(jnp.dtype(dtype).name, 0) > s[0]:
-        return None
-    return RegressionKernel(jnp.asarray(x @ x.T), jnp.asarray(Vt.T / s @ U.T))
+class Terms(eqx.Module):
+    """Which terms of the step there are; a term that is known to be absent costs nothing."""
+
+    momentum: bool = eqx.field(static=True)
+    weight_decay: bool = eqx.field(static=True)
+
+    @staticmethod
+    def of(dynamics: SGD) -> "Terms":
+        return Terms(not known_zero(dynamics.momentum), not known_zero(dynamics.weight_decay))
 
 
-def _is_regression(dynamics: AbstractDynamics) -> bool:
+def is_regression(dynamics: AbstractDynamics) -> bool:
     """SGD on a plain finite data set, drawn by index, with a linear network of one output."""
     if not (isinstance(dynamics, SGD) and isinstance(dynamics.sampler, AbstractIndexSampler)):
         return False
@@ -89,7 +58,85 @@ def _is_regression(dynamics: AbstractDynamics) -> bool:
     return problem.parameters.size == problem.data.x.shape[1]
 
 
-def _rows(samples: int, inputs: int, batch_size: int) -> float:
-    """Numbers moved in a step, S rows of P, over those of the reference step: 2 S rows of N with a gather, which
-    was measured to cost four times as much a number, and drawing."""
-    return batch_size * samples / (8 * batch_size * inputs + 4 * samples)
+def descend(
+    dynamics: SGD,
+    terms: Terms,
+    replicas: Replicas,
+    steps: Int[Array, ""] | int,
+    position: Float[Array, "replicas n"],
+    velocity: Float[Array, "replicas n"],
+    force: Callable[[Array, Indices, Step], Array],
+    offset: Float[Array, "1 n"] | float = 0.0,
+) -> tuple[Array, Array, Memory]:
+    """(x, v, memory) after `steps` steps of v ← βv + force(x, indices) − λ (x + offset), x ← x + ηv.
+
+    Without momentum v is not carried from step to step, only made in the last one.
+    """
+    keys = unrolled(replicas.keys)
+
+    def step_once(x, v, memory, step):
+        η, β, λ = (at_step(h, step, x.dtype) for h in _hyperparameters(dynamics))
+        indices, memory = minibatch(dynamics, memory, keys, step)
+        pull = force(x, indices, step)
+        pull = pull - λ * (x + offset) if terms.weight_decay else pull
+        v = β * v + pull if terms.momentum else pull
+        return x + η * v, v, memory
+
+    def without_velocity(carry, i):
+        x, _, memory = step_once(carry[0], velocity, carry[1], replicas.step + i)
+        return x, memory
+
+    carry = (position, velocity, replicas.states.memory)
+    if terms.momentum:
+        return repeat(steps, lambda carry, i: step_once(*carry, replicas.step + i), carry)
+    last = min(steps, 1) if isinstance(steps, int) else jnp.minimum(steps, 1)
+    position, memory = repeat(steps - last, without_velocity, (carry[0], carry[2]))
+    body = lambda carry, i: step_once(*carry, replicas.step + steps - last + i)
+    return repeat(last, body, (position, velocity, memory))
+
+
+def minibatch(dynamics: SGD, memory: Memory, keys: Key[Array, " replicas"], step: Step) -> tuple[Indices, Memory]:
+    """The sampler's indices of every replica, as long vectors over replicas."""
+    sampler, samples = dynamics.sampler, dynamics.problem.data.x.shape[0]
+    folded = fence(step, lambda keys: jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, step), keys)
+    if type(sampler) is WithReplacement:
+        draw = lambda keys: jax.tree.map(
+            lambda word: sampler.indices_of(word, samples), words(keys, sampler.batch_size)
+        )
+        return fence(step, draw, folded), memory
+
+    def draw(folded, memory):
+        indices, memory = jax.vmap(lambda key, memory: sampler.indices(samples, memory, step, key))(folded, memory)
+        return indices.T, memory
+
+    return fence(step, draw, folded, memory)
+
+
+def combine_rows(
+    weights: Float[Array, "batch replicas"], matrix: Float[Array, "samples n"], indices: Indices
+) -> Float[Array, "replicas n"]:
+    """−Σ_s weights_s · row i_s of the matrix."""
+
+    def add(total, weights, indices):
+        for weight, index in zip(weights, indices, strict=True):
+            # the indices are known to be inside
+            total = total - weight[:, None] * matrix.at[index].get(mode="promise_in_bounds")
+        return total
+
+    batch, total = len(indices), jnp.zeros((weights.shape[1], matrix.shape[1]), matrix.dtype)
+    if batch <= ROWS_AT_ONCE:
+        return add(total, weights, indices)
+    cut = lambda x, i: jax.lax.dynamic_slice_in_dim(x, i * ROWS_AT_ONCE, ROWS_AT_ONCE)
+    many = lambda i, total: add(total, cut(weights, i), cut(indices, i))
+    done = batch // ROWS_AT_ONCE
+    total = jax.lax.fori_loop(0, done, many, total)
+    return add(total, weights[done * ROWS_AT_ONCE :], indices[done * ROWS_AT_ONCE :])
+
+
+def stacked(indices: Indices) -> Int[Array, "replicas batch"]:
+    """The indices as one array, replicas first."""
+    return indices.T if isinstance(indices, jax.Array) else jnp.stack(indices, axis=1)
+
+
+def _hyperparameters(dynamics: SGD) -> tuple[Any, Any, Any]:
+    return dynamics.learning_rate, dynamics.momentum, dynamics.weight_decay

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, PyTree
 from sgdynamics import _checks
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import SGD, AbstractDynamics, Descent, State
-from sgdynamics.ensemble import _kernels
+from sgdynamics.ensemble import _devices, _kernels
 from sgdynamics.ensemble._core import Kernel, Replicas, Sums, advance, evolve, is_statistic, repeat, replicate
 from sgdynamics.ensemble._provenance import provenance
 from sgdynamics.ensemble._starts import remembering, starts
@@ -105,7 +105,7 @@ def simulate(
     started = time.perf_counter()
     with Reporter(progress, burn_in + steps) as report:
         ensemble, sums = run(positions, velocities, memory, run_key, report)
-    record["seconds"] = time.perf_counter() - started
+    record |= {"devices": run.devices, "seconds": time.perf_counter() - started}
     return _conclude(statistics, ensemble, sums, record)
 
 
@@ -119,9 +119,20 @@ class Run:
         for leaf in jax.tree.leaves(statistics, is_leaf=is_statistic):
             if not is_statistic(leaf):
                 raise ValueError(f"statistics holds {leaf!r}, but every leaf must be one of sgdynamics.statistics.")
+        self.mesh = _devices.mesh_for(self.groups)
+        if self.mesh is not None:
+            pieces = _devices.spread((dynamics, statistics, kernel), self.mesh)
+            self.dynamics, self.statistics, self.kernel = *pieces[:2], _devices.Spread(pieces[2], self.mesh)
+
+    @property
+    def devices(self) -> int:
+        """How many devices share the replicas."""
+        return 1 if self.mesh is None else self.mesh.size
 
     def __call__(self, positions, velocities, memory, key, report) -> tuple[Replicas, Sums]:
+        positions, velocities, key = self._spread((positions, velocities, key))
         replicas = remembering(_replicate(self.dynamics, positions, velocities, key), memory)
+        replicas = self._spread(replicas)
         self._check(replicas)
 
         def record(carry, start, length):
@@ -129,10 +140,15 @@ class Run:
             return _evolve(self.dynamics, self.statistics, replicas, sums, start, length, _int(self.every), self.kernel)
 
         replicas = self._unrecorded(replicas, self.burn_in, report)
-        sums = _open(self.statistics, replicas, self.groups, _int(self.records), self.every)
+        sums = self._spread(_open(self.statistics, replicas, self.groups, _int(self.records), self.every))
         carry = _chunked(record, (replicas, sums), self.records, report, self.every, alive=lambda c: c[0].alive)
         replicas, sums = carry
-        return self._unrecorded(replicas, self.rest, report), sums
+        replicas = self._unrecorded(replicas, self.rest, report)
+        return (replicas, sums) if self.mesh is None else _devices.gathered((replicas, sums))
+
+    def _spread(self, tree: PyTree) -> PyTree:
+        """A tree of arrays, those of replicas and of groups shared out to the devices."""
+        return tree if self.mesh is None else _devices.spread(tree, self.mesh, self.groups.replicas, self.groups.count)
 
     def _unrecorded(self, replicas: Replicas, steps: int, report) -> Replicas:
         def blocks_of(size):

@@ -28,7 +28,11 @@ def high_word(word: UInt32[Array, "*n"], factor: UInt32[Array, "*n"] | int) -> U
 
 def uniform(key: PRNGKey, size: int, samples: int) -> Int[Array, " size"]:
     """`size` independent indices below `samples`."""
-    words = jax.random.bits(key, (size,), jnp.uint32)
+    return below(jax.random.bits(key, (size,), jnp.uint32), samples)
+
+
+def below(words: UInt32[Array, "*n"], samples: int) -> Int[Array, "*n"]:
+    """The index below `samples` that each uniform word stands for."""
     return high_word(words, samples).astype(jnp.int32)
 
 

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, UInt32
 
 from sgdynamics import _checks
 from sgdynamics._types import PRNGKey, Scalar, Step
@@ -77,6 +77,10 @@ class WithReplacement(AbstractIndexSampler):
 
     def indices(self, samples: int, memory: None, step: Step, key: PRNGKey):
         return _indices.uniform(key, self.batch_size, samples), memory
+
+    def indices_of(self, words: UInt32[Array, "*n"], samples: int) -> Int[Array, "*n"]:
+        """The indices that uniform 32-bit words stand for, one for each: those of `indices`, for words drawn elsewhere."""
+        return _indices.below(words, samples)
 
     def covariance_factor(self, data: Data) -> Scalar:
         return _factor(1 / self.batch_size)

@@ -1,0 +1,57 @@
+"""SGD on one-output linear regression in residual space: the replicas' loop without parameters.
+
+With residuals E = X w − y and V = X v [samples], the Gram matrix K = X Xᵀ and a minibatch of indices i_1 … i_S,
+
+    V ← βV − (1/S) Σ_s E_{i_s} K_{i_s} − λ (E + y),      E ← E + ηV,
+
+so that a step costs S rows of length P, all of them contiguous. Weights come back as w = X⁺(E + y), which needs X to
+be of full column rank and well enough conditioned for the precision.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from sgdynamics.dynamics import SGD, AbstractDynamics, State
+from sgdynamics.ensemble._core import Replicas
+from sgdynamics.ensemble._regression import Terms, combine_rows, descend, is_regression, stacked
+
+# X⁺ multiplies rounding by up to the condition number of X: leave at least four digits
+LARGEST_CONDITION = {"float32": 1e3, "float64": 1e8}
+# the Gram matrix has as many rows and columns
+MOST_SAMPLES = 8192
+
+
+class ResidualKernel(eqx.Module):
+    """The kernel for one data set: its Gram matrix X Xᵀ and pseudo-inverse X⁺ (`build`)."""
+
+    gram: Float[Array, "samples samples"]
+    pseudo_inverse: Float[Array, "inputs samples"]
+    terms: Terms
+
+    def __call__(self, dynamics: SGD, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
+        x, y = dynamics.problem.data.x, dynamics.problem.data.y.reshape(1, -1)
+        w, v = replicas.states.position, replicas.states.velocity
+
+        def force(E, indices, step):
+            r = jnp.take_along_axis(E, stacked(indices), axis=1, mode="promise_in_bounds") / len(indices)
+            return combine_rows(r.T, self.gram, indices)
+
+        E, V, memory = descend(dynamics, self.terms, replicas, steps, w @ x.T - y, v @ x.T, force, offset=y)
+        back = self.pseudo_inverse.T
+        return State((E + y) @ back, V @ back, memory)
+
+
+def build(dynamics: AbstractDynamics, every: int, dtype) -> ResidualKernel | None:
+    """The kernel, where the residual form is right, and accurate in this precision; else None."""
+    if not is_regression(dynamics):
+        return None
+    samples, inputs = dynamics.problem.data.x.shape
+    if not inputs <= samples <= MOST_SAMPLES:
+        return None
+    x = np.asarray(dynamics.problem.data.x, np.float64)
+    U, s, Vt = np.linalg.svd(x, full_matrices=False)
+    if not s[-1] * LARGEST_CONDITION.get(jnp.dtype(dtype).name, 0) > s[0]:
+        return None
+    return ResidualKernel(jnp.asarray(x @ x.T), jnp.asarray(Vt.T / s @ U.T), Terms.of(dynamics))
