@@ -38,7 +38,7 @@ class Size:
     peer_steps: int = 600
     torch_steps: int = 150
     tree_steps: int = 60
-    dense_steps: int = 8
+    dense_steps: int = 2
 
 
 QUICK = Size(width=3, depth=2, replicas=8, steps=40, peer_steps=5, torch_steps=5, tree_steps=5, dense_steps=2)
