@@ -95,7 +95,7 @@ def dense(process: sgd.Langevin, steps: int) -> Contender:
 def cheap_path(process: sgd.Langevin, steps: int, key: jax.Array) -> jax.Array:
     """diffrax's Euler with increments keyed by the step."""
     process = sgd.ensemble.cast(process, jnp.float32)
-    return sgd.dynamics.solve(process, steps=steps, key=key, initial=process.initial_position()).ys[0]
+    return peers.end(sgd.dynamics.solve(process, steps=steps, key=key, initial=process.initial_position()))
 
 
 def tree_path(process: sgd.Langevin, steps: int, key: jax.Array) -> jax.Array:
@@ -105,7 +105,7 @@ def tree_path(process: sgd.Langevin, steps: int, key: jax.Array) -> jax.Array:
     sources = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32), process.sources())
     tree = diffrax.VirtualBrownianTree(jnp.float32(0), steps * dt, dt / 2, sources, key)
     options = {"path": tree, "initial": process.initial_position()}
-    return sgd.dynamics.solve(process, steps=steps, key=key, **options).ys[0]
+    return peers.end(sgd.dynamics.solve(process, steps=steps, key=key, **options))
 
 
 def torch_sde(process: sgd.Langevin, size: Size):

@@ -113,7 +113,9 @@ class Equation:
         return jax.ShapeDtypeStruct(self.mean.shape, self.mean.dtype)
 
     def cheap_path(self, steps: int, key: jax.Array) -> jax.Array:
-        return self.solved(StepBrownianPath(jnp.float32(LEARNING_RATE), self.sources(), key), steps)
+        # pyright takes jaxtyping's axis names for names
+        path = StepBrownianPath(jnp.float32(LEARNING_RATE), self.sources(), key)  # pyright: ignore
+        return self.solved(path, steps)
 
     def tree_path(self, steps: int, key: jax.Array) -> jax.Array:
         end, tolerance = jnp.float32(steps * LEARNING_RATE), jnp.float32(LEARNING_RATE / 2)
@@ -122,6 +124,5 @@ class Equation:
     def solved(self, path: diffrax.AbstractBrownianPath, steps: int) -> jax.Array:
         terms = diffrax.MultiTerm(diffrax.ODETerm(self.drift), diffrax.ControlTerm(self.diffusion, path))
         dt, start = jnp.float32(LEARNING_RATE), (self.mean, jnp.zeros_like(self.mean))
-        return diffrax.diffeqsolve(
-            terms, diffrax.Euler(), jnp.float32(0), steps * dt, dt, start, max_steps=steps + 1
-        ).ys[0][0]  # fmt: skip
+        span = (jnp.float32(0), steps * dt, dt)
+        return peers.end(diffrax.diffeqsolve(terms, diffrax.Euler(), *span, start, max_steps=steps + 1))

@@ -47,6 +47,11 @@ def keyed(one_replica: Callable, replicas: int, work: float) -> Contender:
     return Contender(prepare, work)
 
 
+def end(solution: Any) -> jax.Array:
+    """θ at the end of diffrax's solution, of θ or (θ, v)."""
+    return jax.tree.leaves(solution.ys)[0][-1]
+
+
 def torch() -> Any:
     """PyTorch, with a thread for each core."""
     module = peer("torch")
