@@ -1,6 +1,5 @@
 """What contenders of several benchmarks share: `simulate`, JAX on all devices, PyTorch with all cores."""
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 import sgdynamics as sgd
 from sgdynamics_benchmarks.throughput import Contender, peer
+from sgdynamics_benchmarks.timing import cores
 
 
 def simulated(
@@ -55,7 +55,7 @@ def end(solution: Any) -> jax.Array:
 def torch() -> Any:
     """PyTorch, with a thread for each core."""
     module = peer("torch")
-    module.set_num_threads(os.cpu_count() or 1)
+    module.set_num_threads(cores())
     return module
 
 
@@ -63,7 +63,7 @@ def in_torch(run: Callable[[], Any]) -> Callable[[], Any]:
     """`run` with as many of PyTorch's threads as make it faster: one, or one for each core."""
     module = torch()
     seconds = {}
-    for threads in {1, os.cpu_count() or 1}:
+    for threads in {1, cores()}:
         module.set_num_threads(threads)
         run()
         started = time.perf_counter()

@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from sgdynamics_benchmarks import deep_linear, peers, picture, regression
 from sgdynamics_benchmarks.regression import Size
 from sgdynamics_benchmarks.throughput import Contender, Record
-from sgdynamics_benchmarks.timing import interleaved
+from sgdynamics_benchmarks.timing import cores, interleaved
 
 EVERY = 20
 # numbers moved in a round of one point, about, and the most steps of it
@@ -43,17 +43,21 @@ def run(quick: bool = False, rounds: int | None = None) -> Record:
         values = (2, 4) if quick else values
         points = [(value, regression_point(replace(base, **{name: value}))) for value in values]
         sweeps[name] = sweep(points, rounds)
-    cores = sorted({1, os.cpu_count() or 1})
     per_steps = (40, 80) if quick else STEPS
     return {
         "unit": "replica-steps/s",
         "sweeps": sweeps,
-        "devices": [probe(base, devices=count, rounds=rounds) | {"devices": count} for count in cores],
+        "devices": [probe(base, devices=count, rounds=rounds) | {"devices": count} for count in device_counts(cores())],
         "memory": [
             probe(replace(base, steps=steps, replicas=min(base.replicas, 64)), devices=1, rounds=1) | {"steps": steps}
             for steps in per_steps
         ],
     }
+
+
+def device_counts(most: int) -> list[int]:
+    """1, 2, 4 … and all there are."""
+    return sorted({2**i for i in range(most.bit_length()) if 2**i <= most} | {most})
 
 
 def regression_point(size: Size) -> Contender:

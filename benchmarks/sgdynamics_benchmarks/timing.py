@@ -58,7 +58,7 @@ def machine() -> dict[str, object]:
     """What the figures were measured on, and when."""
     return {
         "processor": _processor(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "device": jax.devices()[0].device_kind,
@@ -67,6 +67,11 @@ def machine() -> dict[str, object]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {name: found for name in LIBRARIES if (found := _version(name))},
     }
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:
