@@ -1,5 +1,7 @@
 """The GPU kernel for regression, by Pallas' interpreter: it makes the reference paths. And it lowers for CUDA."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -143,7 +145,25 @@ def test_what_it_is_not_for_it_refuses(case):
     assert build(REFUSED[case](), 100, jnp.float32) is None
 
 
-def test_precisions_and_platforms():
+def test_precisions_and_records():
     assert build(DESCENT, 100, jnp.float32) is not None
     assert build(DESCENT, 100, jnp.bfloat16) is None
-    assert [_pallas_launch.worth(platform) for platform in ("cuda", "gpu", "cpu", "tpu")] == [True, True, False, False]
+    assert build(DESCENT, 1, jnp.float32) is None
+
+
+@pytest.mark.parametrize(
+    "platform, capability, worth",
+    [
+        ("gpu", "9.0", True),
+        ("cuda", "8.6", True),
+        ("gpu", "12.0", True),
+        ("gpu", "7.0", False),
+        ("gpu", "gfx942", False),
+    ],
+)
+def test_gpus_that_it_is_for(platform, capability, worth):
+    assert _pallas_launch.worth(SimpleNamespace(platform=platform, compute_capability=capability)) is worth
+
+
+def test_it_is_not_for_cpus():
+    assert _pallas_launch.worth(jax.local_devices(backend="cpu")[0]) is False

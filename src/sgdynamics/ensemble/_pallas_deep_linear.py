@@ -131,7 +131,7 @@ def build(dynamics: AbstractDynamics, every: int, dtype, *, interpret: bool = Fa
 
     It does not look at the platform: `_pallas_launch.worth` does.
     """
-    if not (isinstance(dynamics, SGD) and isinstance(dynamics.sampler, Online) and possible(dynamics, dtype)):
+    if not (isinstance(dynamics, SGD) and isinstance(dynamics.sampler, Online) and possible(dynamics, every, dtype)):
         return None
     problem = dynamics.problem
     is_deep_linear = isinstance(problem.data, Teacher) and isinstance(problem.network, DeepLinear)

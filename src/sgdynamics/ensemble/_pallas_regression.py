@@ -49,7 +49,7 @@ class PallasRegressionKernel(eqx.Module):
         width = power_of_two(inputs)
         block, slots = _shape(count, width, batch_size, state.position.dtype.itemsize)
         states = tuple(padded(part, None, width) for part in (state.position, state.velocity))
-        arrays = (padded(data.x, None, width), data.y.reshape(-1))
+        arrays = tuple(a.astype(state.position.dtype) for a in (padded(data.x, None, width), data.y.reshape(-1)))
         one_step = partial(_step, batch_size, slots)
         θ, v = launch(one_step, dynamics, replicas, steps, arrays, states, block=block, interpret=self.interpret)
         return State(θ[:, :inputs], v[:, :inputs], state.memory)
@@ -97,7 +97,9 @@ def build(dynamics: AbstractDynamics, every: int, dtype, *, interpret: bool = Fa
 
     It does not look at the platform: `_pallas_launch.worth` does.
     """
-    if not (isinstance(dynamics, SGD) and isinstance(dynamics.sampler, WithReplacement) and possible(dynamics, dtype)):
+    if not (
+        isinstance(dynamics, SGD) and isinstance(dynamics.sampler, WithReplacement) and possible(dynamics, every, dtype)
+    ):
         return None
     problem = dynamics.problem
     if not (problem.is_linear_regression and type(problem.data) is Dataset):
