@@ -14,6 +14,7 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.devices()  # JAX starts with one device, whatever a command line under test would ask for
 
 
 MOST_MAPPINGS = 30_000

@@ -7,6 +7,7 @@ import pytest
 
 import example_experiment
 from sgdynamics import cli, experiments
+from sgdynamics.experiments.kunin2023 import _potentials
 
 
 @pytest.fixture(autouse=True)
@@ -48,12 +49,40 @@ def test_run_prints_the_claims_and_writes_the_result(capsys, tmp_path):
 def test_a_pattern_runs_all_that_match(capsys, tmp_path):
     experiments.register(dataclasses.replace(experiments.get("example/tiny"), name="example/other"))
     experiments.register(dataclasses.replace(experiments.get("example/tiny"), name="elsewhere"))
-    assert cli.main(["run", "example/*", "--preset", "paper", "--out", "here", "--quiet"]) == 0
+    assert cli.main(["run", "example/*", "--preset", "paper", "--out", "here", "--jobs", "1"]) == 0
     out = capsys.readouterr().out
     assert "example/tiny         0       1                0\n" in out and "elsewhere" not in out
     stored = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("config.json")}
     assert stored == {"here/example/tiny", "here/example/other"}
     assert json.loads((tmp_path / "here/example/tiny/config.json").read_text())["parameters"]["steps"] == 20
+    account = json.loads((tmp_path / "here/reproduction.json").read_text())["experiments"]
+    assert [(row["name"], row["claims"], row["surprises"]) for row in account] == [
+        ("example/other", 1, 0), ("example/tiny", 1, 0)
+    ]  # fmt: skip
+
+
+def test_one_that_fails_does_not_keep_the_others_from_running(capsys):
+    def broken(config, progress):
+        raise FloatingPointError("no luck")
+
+    tiny = experiments.get("example/tiny")
+    experiments.register(dataclasses.replace(tiny, name="example/broken", run=broken))
+    assert cli.main(["run", "example/*", "--jobs", "1", "--quiet"]) == 1
+    out = capsys.readouterr().out
+    assert "FloatingPointError: no luck" in out and "example/tiny" in out and "1 with surprises or failures" in out
+
+
+@pytest.mark.long
+def test_several_at_a_time_are_what_one_after_another_are(tmp_path):
+    """Each in a process of its own, which knows the registered experiments."""
+    config = _potentials.PotentialsConfig(replicas=256, burn_in=200, steps=40, lags=(4, 16))
+    experiment = _potentials.POTENTIALS
+
+    def rows(jobs):
+        plans = [experiments.plan(experiment, config, out=tmp_path / f"{jobs}{i}", figure=False) for i in range(2)]
+        return [(row.name, row.claims, row.surprises, row.text) for row in experiments.reproduce(plans, jobs=jobs)]
+
+    assert rows(2) == rows(1)
 
 
 def test_a_verdict_that_surprises_ends_a_pattern_with_1(capsys):
@@ -63,7 +92,7 @@ def test_a_verdict_that_surprises_ends_a_pattern_with_1(capsys):
         [example_experiment.claim(), dataclasses.replace(example_experiment.claim(), id="x/published")],
     )
     experiments.register(dataclasses.replace(tiny, name="example/wrong", run=wrong))
-    assert cli.main(["run", "example/*", "--quiet", "--no-figure"]) == 1
+    assert cli.main(["run", "example/*", "--jobs", "1", "--quiet", "--no-figure"]) == 1
     out = capsys.readouterr().out
     assert (
         "not as expected: x/published: reproduced" in out and "example/wrong        0       2                1" in out

@@ -1,8 +1,9 @@
-"""The command line: `sgdynamics demo`, `list`, `run NAME`, `plot DIR`, `bench`.
+"""The command line: `sgdynamics demo`, `list`, `run NAME`, `reproduce`, `plot DIR`, `bench`.
 
 The options of `run NAME` are the fields of that experiment's configuration; its preset gives the defaults.
-`run 'gross2024/*'` runs all that match, one after another, and ends with exit code 1 where a verdict is not the
-expected one. A bad value ends with exit code 2 and a message that names it; a bug with its traceback and exit code 1.
+`run 'gross2024/*'` runs all that match, several at a time, and ends with exit code 1 where a verdict is not the
+expected one; `reproduce` is `run '*'`. A bad value ends with exit code 2 and a message that names it; a bug with its
+traceback and exit code 1.
 """
 
 import itertools
@@ -26,6 +27,11 @@ from sgdynamics import experiments
 _SUMMARY = "Stochastic gradient descent as a stochastic process: simulated, modelled, predicted, compared."
 
 Config = TypeVar("Config")
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,17 @@ class RunAll:
     """Reduced parameters, or the papers'."""
     out: Annotated[pathlib.Path, tyro.conf.arg(metavar="DIR")] = pathlib.Path("results")
     """The folder for the results, each in one of its own."""
+    jobs: int = cores()
+    """Experiments at a time, each in a process of its own; 1: one after another, on all cores, with progress bars."""
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """No progress bars."""
     no_figure: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """No figure.png: does without matplotlib."""
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Runs every experiment, prints the claims and stores the results."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,7 @@ Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Named, tyro.conf.subcommand("run")]
+    | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Plot, tyro.conf.subcommand("plot")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
 )
@@ -110,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     jax.config.update("jax_enable_x64", True)
+    _one_device_for_each_core()
     match arguments:
         case ["--version"]:
             print(f"sgdynamics {version('sgdynamics')}")
@@ -117,7 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case ["demo", *options]:
             return run("demo", options, program="sgdynamics demo")
         case ["run", pattern, *options] if "*" in pattern:
-            return run_all(pattern, options)
+            return run_all(pattern, options, program=f"sgdynamics run '{pattern}'")
+        case ["reproduce", *options]:
+            return run_all("*", options, program="sgdynamics reproduce")
         case ["run", name, *options] if not name.startswith("-"):
             return run(name, options, program=f"sgdynamics run {name}")
     command = tyro.cli(Command, args=arguments, prog="sgdynamics", description=_SUMMARY)  # type: ignore
@@ -138,24 +155,22 @@ def run(name: str, options: Sequence[str], *, program: str) -> int:
     return 0
 
 
-def run_all(pattern: str, options: Sequence[str]) -> int:
-    """Runs the experiments whose names match `pattern`, with a summary at the end; 1 where a verdict surprises."""
-    settings = tyro.cli(RunAll, args=options, prog=f"sgdynamics run '{pattern}'")
+def run_all(pattern: str, options: Sequence[str], *, program: str) -> int:
+    """Runs the experiments whose names match `pattern`, with an account at the end; 1 where a verdict surprises."""
+    settings = tyro.cli(RunAll, args=options, prog=program, description=RunAll.__doc__)
     try:
         plans = [_planned(name, settings) for name in _matching(pattern)]
+        if settings.jobs < 1:
+            raise ValueError(f"jobs = {settings.jobs}, but it must be at least 1.")
     except (ValueError, OSError, ImportError) as error:
         return _refused(error)
-    rows, surprises = [], 0
-    for plan in plans:
-        print(f"── {plan.experiment.name}")
-        started = time.perf_counter()
-        claims = _executed(plan, settings.quiet).result.claims
-        others = sum(not claim.as_expected for claim in claims)
-        surprises += others
-        seconds = time.perf_counter() - started
-        rows.append((plan.experiment.name, f"{seconds:.0f}", f"{len(claims)}", f"{others}"))
-    print("\n" + experiments.table(("experiment", "seconds", "claims", "not as expected"), rows, align="lrrr"))
-    return 1 if surprises else 0
+    started, rows = time.perf_counter(), []
+    for row in experiments.reproduce(plans, jobs=min(settings.jobs, len(plans)), quiet=settings.quiet):
+        rows.append(row)
+        print(f"── {row.name} ({len(rows)} of {len(plans)}, {row.seconds:.0f} s)\n{row.text}\n", flush=True)
+    account = experiments.write_account(rows, settings.out, seconds=time.perf_counter() - started)
+    print(f"{experiments.account(rows)}\nwritten to {_shown(account.resolve())}")
+    return 0 if all(row.as_expected for row in rows) else 1
 
 
 def _matching(pattern: str) -> list[str]:
@@ -223,6 +238,16 @@ def _preset(options: Sequence[str]) -> str:
     words = [word for option in options for word in option.split("=", 1)]
     after = dict(itertools.pairwise(words))
     return after.get("--preset", "quick")
+
+
+def _one_device_for_each_core() -> None:
+    """Replicas are spread over devices: on CPUs every core becomes one, unless the user has said how many."""
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    try:
+        jax.config.update("jax_num_cpu_devices", cores())
+    except RuntimeError:
+        pass  # JAX runs already: whoever started it has chosen
 
 
 def _shown(path: pathlib.Path) -> str:

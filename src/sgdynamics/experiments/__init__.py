@@ -23,6 +23,10 @@ from sgdynamics.experiments._registry import Result as Result
 from sgdynamics.experiments._registry import get as get
 from sgdynamics.experiments._registry import names as names
 from sgdynamics.experiments._registry import register as register
+from sgdynamics.experiments._reproduce import Reproduced as Reproduced
+from sgdynamics.experiments._reproduce import account as account
+from sgdynamics.experiments._reproduce import reproduce as reproduce
+from sgdynamics.experiments._reproduce import write_account as write_account
 from sgdynamics.experiments._run import Outcome as Outcome
 from sgdynamics.experiments._run import Plan as Plan
 from sgdynamics.experiments._run import check_figure as check_figure

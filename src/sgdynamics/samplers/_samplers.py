@@ -79,7 +79,7 @@ class WithReplacement(AbstractIndexSampler):
         return _indices.uniform(key, self.batch_size, samples), memory
 
     def indices_of(self, words: UInt32[Array, "*n"], samples: int) -> Int[Array, "*n"]:
-        """The indices that uniform 32-bit words stand for, one for each: those of `indices`, for words drawn elsewhere."""
+        """The index that each uniform 32-bit word stands for: `indices`, of words drawn elsewhere."""
         return _indices.below(words, samples)
 
     def covariance_factor(self, data: Data) -> Scalar:

@@ -1,0 +1,96 @@
+"""Many experiments, one after another or several at a time, each row of the account as it comes.
+
+Experiments are independent and many spend half their time compiling, which uses one core: on a machine of several, a
+process for each core gets through them fastest. An experiment that fails is a row with its error, and the others go on.
+"""
+
+import json
+import multiprocessing
+import os
+import pathlib
+import statistics
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+
+import jax
+
+from sgdynamics.experiments import _registry
+from sgdynamics.experiments._claims import summary, table
+from sgdynamics.experiments._progress import Bars, Progress, Silence
+from sgdynamics.experiments._run import Plan, execute
+
+# what a process has compiled stays in its memory
+EXPERIMENTS_A_PROCESS = 8
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What became of one experiment: seconds, claims, how many of them surprise, and an error where it failed."""
+
+    name: str
+    seconds: float
+    claims: int
+    surprises: int
+    text: str
+    error: str | None = None
+
+    @property
+    def as_expected(self) -> bool:
+        return self.error is None and self.surprises == 0
+
+
+def reproduce(plans: Sequence[Plan], *, jobs: int = 1, quiet: bool = False) -> Iterator[Reproduced]:
+    """Runs the plans, `jobs` at a time, and yields what became of each as soon as it is known."""
+    if jobs == 1:
+        yield from (_reproduced(plan, Silence() if quiet else Bars()) for plan in plans)
+        return
+    with ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=EXPERIMENTS_A_PROCESS
+    ) as pool:
+        running = [
+            pool.submit(_in_a_process, plan.experiment.name, plan.config, plan.folder, plan.figure) for plan in plans
+        ]
+        yield from (done.result() for done in as_completed(running))
+
+
+def account(rows: Sequence[Reproduced]) -> str:
+    """A table of what became of the experiments, with the median and the sum of their times."""
+    lines = [(r.name, f"{r.seconds:.0f}", f"{r.claims}", r.error or f"{r.surprises}") for r in rows]
+    listed = table(("experiment", "seconds", "claims", "not as expected"), lines, align="lrrr")
+    seconds = [row.seconds for row in rows]
+    return (
+        f"{listed}\n{len(rows)} experiments, {sum(r.claims for r in rows)} claims, "
+        f"{sum(not r.as_expected for r in rows)} with surprises or failures; "
+        f"seconds of an experiment: median {statistics.median(seconds):.0f}, together {sum(seconds):.0f}"
+    )
+
+
+def write_account(rows: Sequence[Reproduced], folder: str | os.PathLike, *, seconds: float) -> pathlib.Path:
+    """`reproduction.json` in the folder: every row, and the seconds by the clock on the wall."""
+    path = pathlib.Path(folder) / "reproduction.json"
+    listed = [{k: v for k, v in asdict(row).items() if k != "text"} for row in sorted(rows, key=lambda row: row.name)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"seconds": round(seconds, 1), "experiments": listed}, indent=2))
+    return path
+
+
+def _reproduced(plan: Plan, progress: Progress) -> Reproduced:
+    started, name = time.perf_counter(), plan.experiment.name
+    try:
+        result = execute(plan, progress).result
+    except Exception as error:
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        return Reproduced(name, time.perf_counter() - started, 0, 0, traceback.format_exc(), error=reason)
+    surprises = sum(not claim.as_expected for claim in result.claims)
+    seconds = time.perf_counter() - started
+    text = f"{plan.experiment.table(result)}\n\n{summary(result.claims)}"
+    return Reproduced(name, seconds, len(result.claims), surprises, text)
+
+
+def _in_a_process(name: str, config: object, folder: pathlib.Path, figure: bool) -> Reproduced:
+    # experiments go by name from process to process: what they are made of is not for sending
+    jax.config.update("jax_enable_x64", True)
+    return _reproduced(Plan(_registry.get(name), config, folder, figure), Silence())
