@@ -4,7 +4,7 @@
 #include "threefry.h"
 #include "normal.h"
 
-#define GROUP 4
+#define GROUP 6  // drawn at once, to keep the pipelines full
 #define DRAWS ((WIDTH + GROUP - 1) / GROUP * GROUP)
 #define PARAMETERS (DEPTH * WIDTH * WIDTH)
 

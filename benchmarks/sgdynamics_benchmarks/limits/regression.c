@@ -5,7 +5,7 @@
 #include "threefry.h"
 
 #define MOST_EXAMPLES 64
-#define GROUP 4
+#define GROUP 5  // drawn at once, to keep the pipelines full
 
 // a row of K padded to whole, aligned vectors: half of the loads would cross cache lines otherwise
 static reals *padded(const float *K, int P, int width) {
@@ -37,7 +37,7 @@ int regression(int R, int P, int S, int steps, int first_step, float lr, float *
   for (int first = 0; first < R; first += LANES) {
     const int n = R - first < LANES ? R - first : LANES;
     reals *E16 = aligned_alloc(64, (size_t)LANES * width * sizeof(reals));
-    uint32_t index[MOST_EXAMPLES][LANES];
+    uint32_t index[MOST_EXAMPLES + GROUP][LANES];
     for (int j = 0; j < n; j++) memcpy(E16 + j * width, E + (size_t)(first + j) * P, P * sizeof(float));
     const pair key = load_keys(keys, first, R);
     for (int k = first_step; k < first_step + steps; k++) {
