@@ -15,7 +15,7 @@ from sgdynamics_benchmarks import weak_error
 from sgdynamics_benchmarks.weak_error import cost, exact, regression, sampled, study
 from sgdynamics_benchmarks.weak_error.exact import Law
 from sgdynamics_benchmarks.weak_error.models import Models
-from sgdynamics_benchmarks.weak_error.orders import exact_order, sampled_order
+from sgdynamics_benchmarks.weak_error.orders import exact_order, linear_part, sampled_order
 
 η = 2.0**-5
 MODELS = Models(regression.problem(), WithReplacement(2))
@@ -102,6 +102,15 @@ def test_a_fit_does_not_decide_what_noise_hides_or_what_is_no_power():
     assert sampled_order(h, σ, σ)["verdict"].startswith("undecided: 0 of 5")
     assert sampled_order(h, 0.3 * h - 0.05, σ)["verdict"].startswith("no single power")
     assert exact_order(h, 0.3 * h - 0.05)["verdict"] == "no single power"
+
+
+def test_the_linear_part_tells_order_one_from_order_two_where_errors_change_sign():
+    h, rng = 2.0 ** -np.arange(1, 6), np.random.default_rng(1)
+    noisy = lambda e: e + rng.normal(scale=1e-4, size=5)
+    fit = lambda a, b: linear_part(h, noisy(a * h + b * h**2), np.full(5, 1e-4))
+    first, second = fit(0.1, -0.5), [fit(0.0, -0.5) for _ in range(20)]
+    assert first["verdict"] == "not 0" and abs(first["value"] - 0.1) < 5 * first["error"]
+    assert sum(part["verdict"] == "0 within its error" for part in second) >= 18
 
 
 def test_the_cheapest_way_must_be_converged():

@@ -1,7 +1,7 @@
 """The models of SGD that are compared with it, each a dynamics of the library.
 
     order 1        dθ = −∇L dt + √(η C(θ)) dW
-    order 2        dθ = −∇(L + (η/4)|∇L|²) dt + √(η C(θ)) dW        (Li, Tai and E, 2019, Thm. 9)
+    order 2        dθ = −∇(L + (η/4)|∇L|²) dt + √(η C(θ)) dW        (Li, Tai and E, 2017, Thm. 2)
     frozen         order 1 with C at the minimum
     isotropic      order 1 with C = tr C(minimum)/parameters · 1
     no noise       gradient flow, the control: what an order in η is worth that it has too

@@ -1,5 +1,8 @@
 """Orders of errors e(η) ~ c η^p: of exact ones from their last ratios, of sampled ones by a weighted fit.
 
+Sampled errors that change sign on the way have no order there, but a linear part: the a of e = a η + b η² (+ c η³
+where there are five), which is 0 for a model of order 2.
+
 An order is given only where the numbers decide one; otherwise the reason is.
 """
 
@@ -55,6 +58,21 @@ def sampled_order(parameter: Sequence[float], errors: Sequence[float], sigmas: S
     else:
         verdict = "measured" if error < LARGEST_ERROR else "undecided: the order's own error is too large"
     return {"order": p, "error": error, "misfit": misfit, "verdict": verdict}
+
+
+def linear_part(parameter: Sequence[float], errors: Sequence[float], sigmas: Sequence[float]) -> dict[str, Any]:
+    """a of e = a η + b η² + …, its error, and whether it is 0 to within that."""
+    h, e, σ = (np.asarray(values, float) for values in (parameter, errors, sigmas))
+    terms = 3 if len(h) >= 5 else 2
+    if len(h) <= terms:
+        return {"value": None, "error": None, "verdict": f"undecided: {len(h)} errors"}
+    basis = (h[:, None] ** np.arange(1, terms + 1)) / σ[:, None]
+    inverse = np.linalg.inv(basis.T @ basis)
+    fit = inverse @ basis.T @ (e / σ)
+    misfit = float(np.sum((e / σ - basis @ fit) ** 2) / (len(h) - terms))
+    a, error = float(fit[0]), math.sqrt(inverse[0, 0] * max(1.0, misfit))
+    verdict = "not 0" if abs(a) > RESOLVED * error else "0 within its error"
+    return {"value": a, "error": error, "misfit": misfit, "verdict": verdict}
 
 
 def shown(order: dict[str, Any]) -> str:

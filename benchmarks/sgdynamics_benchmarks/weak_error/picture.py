@@ -1,4 +1,4 @@
-"""The picture of `weak_error`: errors against learning rate for every problem, learning curves, batch size, cost."""
+"""The picture: errors against learning rate for every problem, learning curves, batch size, cost."""
 
 import pathlib
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sgdynamics_benchmarks.picture import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, YELLOW, panels
-from sgdynamics_benchmarks.weak_error.orders import ROUNDING, shown
+from sgdynamics_benchmarks.weak_error.orders import RESOLVED, ROUNDING, shown
 
 STYLES = {
     "order 1": (BLUE, "o"), "order 2": (ORANGE, "s"), "frozen": (GREEN, "^"), "isotropic": (PURPLE, "D"),
@@ -15,21 +15,22 @@ STYLES = {
 
 
 def draw(record: dict[str, Any], path: pathlib.Path) -> None:
-    """All panels, as a PNG."""
-    networks = record["networks"]
-    figure, axes = panels(4, 1 + -(-(3 + len(networks)) // 4), width=3.7, height=3.0)
-    free = iter(axes)
-    for measure in ("mean", "learning curve", "stationary covariance"):
-        _regression(next(free), record["regression"], measure)
-    _batch_size(next(free), record["regression"]["batch_sizes"])
-    for study in record["cost"]["studies"][-1:]:
-        _cost(next(free), study)
-    for name, found in networks.items():
-        _network(next(free), name, found, part=0)
-    name, found = next(iter(networks.items()))
-    _curves(next(free), name, found)
-    for axis in free:
-        axis.set_visible(False)
+    """A row of the regression, a row of the networks beside the cost, a row of learning curves."""
+    networks, exact = record["networks"], record["regression"]
+    figure, axes = panels(4, 3, width=3.7, height=3.0)
+    for axis, measure in zip(axes, ("mean", "learning curve", "stationary covariance"), strict=False):
+        _regression(axis, exact, measure)
+    _batch_size(axes[3], exact["batch_sizes"])
+    _cost(axes[4], record["cost"]["studies"][-1])
+    for axis, (name, found) in zip(axes[5:8], networks.items(), strict=False):
+        _network(axis, name, found)
+    for axis, (name, found) in zip(axes[8:11], networks.items(), strict=False):
+        _curves(axis, name, found)
+    varied = [(name, found) for name, found in networks.items() if found["batch_sizes"]]
+    for name, found in varied[:1]:
+        _network_batch_size(axes[11], name, found)
+    for axis in axes:
+        axis.set_visible(axis.has_data())
     figure.savefig(path)
 
 
@@ -65,43 +66,58 @@ def _cost(axis: Any, study: dict[str, Any]) -> None:
             distances = np.where(np.array(found["to_sgd"]) > ROUNDING, found["to_sgd"], np.nan)
             axis.loglog(np.array(found["seconds"]) / base, distances, **style, label=name)
     axis.axvline(1, color=BLACK, linewidth=0.8)
-    axis.text(1, 0.02, " SGD itself", transform=axis.get_xaxis_transform(), fontsize=7)
+    axis.text(1, 0.97, " SGD itself", transform=axis.get_xaxis_transform(), fontsize=7)
     title = f"regression: error against cost, η = 1/{1 / study['learning_rate']:g}"
     axis.set(xlabel="seconds, in units of SGD's", ylabel="learning curve's distance to SGD's", title=title)
     axis.set_xlim(axis.get_xlim()[0] / 60, None)
     axis.legend(loc="lower left")
 
 
-def _network(axis: Any, name: str, found: dict[str, Any], part: int) -> None:
-    """|Weak error| of the loss; errors that are not resolved are hollow."""
+def _network(axis: Any, name: str, found: dict[str, Any]) -> None:
+    """|Weak error| of the loss at T; errors that are not resolved are hollow."""
     rates = np.array(found["learning_rates"])
     for model, errors in found["models"].items():
-        e, σ = (np.array(errors[field])[:, part, 0] for field in ("weak_error", "sigma"))
-        bound = np.array(errors["dt_bound"])[:, part, 0]
-        total, style = np.hypot(σ, bound), _style(model.partition(",")[0])
-        seen = np.abs(e) > 3 * total
-        order = shown(found["orders"][model][part][0])
-        axis.errorbar(rates, np.abs(e), total, **style | {"linestyle": "-", "linewidth": 0.8}, capsize=2,
-                      label=f"{model}: {order}")  # fmt: skip
-        axis.plot(rates[~seen], np.abs(e)[~seen], **style | {"linestyle": ""}, markerfacecolor="white")
-    smallest = np.min([np.array(m["sigma"])[:, part, 0] for m in found["models"].values()])
+        label = f"{model}: {shown(found['orders'][model][-1][0])}"
+        _absolute(axis, rates, errors, model, label)
     axis.set_xscale("log")
     axis.set_yscale("log")
+    smallest = np.min([np.array(errors["sigma"])[:, -1, 0] for errors in found["models"].values()])
     axis.set(xlabel="learning rate η", ylabel="|weak error| of the loss", ylim=(smallest / 2, None),
-             title=f"{name}, sampled: loss at t = {found['times'][part]:g}")  # fmt: skip
+             title=f"{name}, sampled: loss at t = {found['times'][-1]:g}")  # fmt: skip
     _slopes(axis, rates)
 
 
+def _network_batch_size(axis: Any, name: str, found: dict[str, Any]) -> None:
+    varied = found["batch_sizes"]
+    for model, errors in varied["models"].items():
+        _absolute(axis, np.array(varied["sizes"]), errors, model, model)
+    axis.set_yscale("log")
+    _powers_of_two(axis)
+    axis.set(xlabel="batch size S", ylabel="|weak error| of the loss",
+             title=f"{name}: loss at t = {found['times'][-1]:g}, η = 1/{1 / varied['learning_rate']:g}")  # fmt: skip
+    axis.legend()
+
+
+def _absolute(axis: Any, x: np.ndarray, errors: dict[str, Any], model: str, label: str) -> None:
+    """Of the loss at T."""
+    e, σ, bound = (np.array(errors[field])[:, -1, 0] for field in ("weak_error", "sigma", "dt_bound"))
+    total, style = np.hypot(σ, bound), _style(model)
+    seen = np.abs(e) > RESOLVED * total
+    axis.errorbar(x, np.abs(e), total, **style | {"linewidth": 0.8}, capsize=2, label=label)
+    axis.plot(x[~seen], np.abs(e)[~seen], **style | {"linestyle": ""}, markerfacecolor="white")
+
+
 def _curves(axis: Any, name: str, found: dict[str, Any]) -> None:
-    """Weak error of the learning curve at the largest learning rate, relative to SGD's."""
+    """Weak error of the learning curve at the largest learning rate, in units of SGD's."""
     times, loss = found["times"], np.array(found["sgd"]["value"])[0, :, 0]
     for model, errors in found["models"].items():
         e, σ = (np.array(errors[field])[0, :, 0] for field in ("weak_error", "sigma"))
-        axis.errorbar(times, 100 * e / loss, 100 * σ / loss, **_style(model.partition(",")[0]), capsize=2, label=model)
+        axis.errorbar(times, 100 * e / loss, 100 * σ / loss, **_style(model), capsize=2, label=model)
     axis.axhline(0, color=BLACK, linewidth=0.8)
     axis.set(xlabel="time t = η × step", ylabel="E L, model − SGD (% of SGD's)",
              title=f"{name}: learning curve at η = {found['learning_rates'][0]:g}")  # fmt: skip
-    axis.legend(ncols=2)
+    axis.set_ylim(axis.get_ylim()[0] * 1.6, None)
+    axis.legend(ncols=2, loc="lower left")
 
 
 def _slopes(axis: Any, rates: np.ndarray) -> None:
@@ -120,5 +136,5 @@ def _powers_of_two(axis: Any) -> None:
 
 
 def _style(name: str) -> dict[str, Any]:
-    colour, marker = STYLES[name]
+    colour, marker = STYLES[name.partition(",")[0]]
     return {"color": colour, "marker": marker, "markersize": 4, "linestyle": "-", "linewidth": 1.0}

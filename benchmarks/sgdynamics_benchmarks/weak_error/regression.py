@@ -24,6 +24,7 @@ TIMES = TIME / 8 * np.arange(1, 9)
 LONG = 400.0  # relaxation times of the softest mode are 2.5: stationary to rounding
 MEASURES = ("mean", "second moments", "learning curve", "covariance", "stationary covariance")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+WITHOUT_NOISE = 10**6  # examples in a batch: noise small beside every other, and large beside rounding
 FIXED = 2.0**-4  # the learning rate at which the batch size is varied
 
 
@@ -94,7 +95,7 @@ def compared(learned: sgd.Problem, laws: list[Law], truth: list[Law], late, sett
 def against_batch_size(learned: sgd.Problem, sizes: tuple[int, ...]) -> dict[str, Any]:
     """At a fixed learning rate; the part of each error that falls with the batch size S, and its order in 1/S."""
     found = [errors(Models(learned, WithReplacement(size)), FIXED) for size in sizes]
-    noiseless = errors(Models(learned, WithReplacement(10**9)), FIXED)
+    noiseless = errors(Models(learned, WithReplacement(WITHOUT_NOISE)), FIXED)
     record: dict[str, Any] = {"learning_rate": FIXED, "sizes": list(sizes), "errors": {}, "without_noise": {}}
     for name in EQUATIONS:
         record["errors"][name] = {m: [e[name][m] for e in found] for m in MEASURES}

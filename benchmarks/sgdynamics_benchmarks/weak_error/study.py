@@ -1,5 +1,6 @@
 """Weak errors of every model on one small network: against learning rate, batch size and SVAG's l."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from sgdynamics.samplers import AbstractSampler, Online, WithReplacement
 from sgdynamics_benchmarks.weak_error.models import Models
 from sgdynamics_benchmarks.weak_error.networks import CASES, Case
-from sgdynamics_benchmarks.weak_error.orders import sampled_order
+from sgdynamics_benchmarks.weak_error.orders import linear_part, sampled_order
 from sgdynamics_benchmarks.weak_error.sampled import OBSERVABLES, PARTS, Means, Observables, converged, means
 
 EQUATIONS = ("order 1", "order 2", "frozen", "isotropic")
@@ -41,7 +42,8 @@ class Study:
             "replicas": self.replicas,
             "sgd": plain(truth),
             "models": models,
-            "orders": {name: orders(self.rates, errors) for name, errors in models.items()},
+            "orders": {name: fitted(sampled_order, self.rates, errors) for name, errors in models.items()},
+            "linear_parts": {name: fitted(linear_part, self.rates, errors) for name, errors in models.items()},
             "svag": self.against_stretch(truth[0], found["order 1"][0]),
             "batch_sizes": None if self.quick else self.against_batch_size(),
         }
@@ -62,7 +64,8 @@ class Study:
         η, stretches = self.rates[0], STRETCHES[:1] if self.quick else STRETCHES
         walks = [descent, *(self.walk(η, l) for l in stretches)]
         distances, inverse = compared(walks, [equation] * len(walks)), [1.0, *(1 / l for l in stretches)]
-        return {"learning_rate": η, "stretch": [1, *stretches], **distances, "orders": orders(inverse, distances)}
+        return {"learning_rate": η, "stretch": [1, *stretches], **distances,
+                "orders": fitted(sampled_order, inverse, distances)}  # fmt: skip
 
     def against_batch_size(self) -> dict[str, Any]:
         """Order 1 and order 2 at the second learning rate."""
@@ -108,14 +111,14 @@ def plain(runs: list[Means]) -> dict[str, Any]:
     return {"value": [r.value.tolist() for r in runs], "sigma": [r.error.tolist() for r in runs]}
 
 
-def orders(parameter: Any, errors: dict[str, Any]) -> list[list[dict[str, Any]]]:
-    """[parts, observables], from the values that are converged in dt and have no diverged replica."""
+def fitted(fit: Callable, parameter: Any, errors: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """A fit for each [parts, observables], to the values that are converged in dt and have no diverged replica."""
     e, σ, bias, good = (np.array(errors[field]) for field in ("weak_error", "sigma", "dt_bound", "converged"))
     good &= (np.array(errors["diverged"]) == 0)[:, None, None]
     h, total = np.asarray(parameter, float), np.hypot(σ, bias)
 
     def one(i: int, j: int) -> dict[str, Any]:
         use = good[:, i, j]
-        return sampled_order(h[use], e[use, i, j], total[use, i, j])
+        return fit(h[use], e[use, i, j], total[use, i, j])
 
     return [[one(i, j) for j in range(e.shape[2])] for i in range(e.shape[1])]

@@ -55,13 +55,15 @@ def network(name: str, found: dict[str, Any]) -> str:
     rows = [["model", *(words for words, *_ in SHOWN), "converged in dt", "diverged"]]
     for model, orders in found["orders"].items():
         errors = found["models"][model]
-        cells = [f"{shown(orders[i][j])} ({_first(errors, i, j)})" for _, i, j in SHOWN]
+        linear = found["linear_parts"][model]
+        cells = [f"{shown(orders[i][j])}; {_linear(linear[i][j])} ({_first(errors, i, j)})" for _, i, j in SHOWN]
         rows.append([model, *cells, f"{np.mean(errors['converged']):.0%}", str(sum(errors["diverged"]))])
     svag = found["svag"]
     cells = [f"{shown(svag['orders'][i][j])} ({_first(svag, i, j)})" for _, i, j in SHOWN]
     rows.append(["SVAG to order 1, in 1/l", *cells, "", str(sum(svag["diverged"]))])
     rates = ", ".join(f"{rate:g}" for rate in found["learning_rates"])
-    return f"{name}: order in the learning rate {rates} (weak error at the largest)\n{markdown(rows)}"
+    head = f"{name}: order in the learning rate {rates}; a of e = aη + bη² + … (weak error e at the largest)"
+    return f"{head}\n{markdown(rows)}"
 
 
 def markdown(rows: list[list[str]]) -> str:
@@ -71,3 +73,7 @@ def markdown(rows: list[list[str]]) -> str:
 
 def _first(errors: dict[str, Any], i: int, j: int) -> str:
     return f"{errors['weak_error'][0][i][j]:+.2g} ± {errors['sigma'][0][i][j]:.1g}"
+
+
+def _linear(part: dict[str, Any]) -> str:
+    return "undecided" if part["value"] is None else f"a = {part['value']:+.2g} ± {part['error']:.1g}"
