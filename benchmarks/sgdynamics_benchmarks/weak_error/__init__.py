@@ -5,6 +5,11 @@
     two-layer, deep linear, tanh     sampled, every equation converged in dt first (`study`)
 
 Models: `models`. Weak errors are differences of expectations at the same time t = η k, from a common start.
+
+What is exact says, on the regression: order 1 and order 2 have their proven orders in moments and learning curves at a
+fixed time, but order 1 is no more than gradient flow has, because the noise itself is O(η). In units of the
+fluctuations the stationary covariance tells the models apart: order 1 misses it by O(η), order 2 by twice as much (its
+drift is stronger and its noise is not), frozen noise by another part O(η/S), isotropic noise by O(1).
 """
 
 from typing import Any

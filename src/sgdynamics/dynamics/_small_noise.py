@@ -5,9 +5,9 @@ For dθ = f dt + √ε σ dW (for a Langevin equation ε is the learning rate), 
     N = √ε σ(t + h/2, θ + f h/2) ΔW,       θ ← θ + h/2 [f(t, θ) + f(t + h, θ + f h + N)] + N.
 
 Its weak error is O(h² + ε² h), against O(h) of Euler-Maruyama: of order 2 where the noise is additive, and beyond it
-only what Itô's double integrals and the curvature of σ add remains, of the square of the noise (the expansion in
-h and ε is Milstein and Tretyakov's, Stochastic Numerics for Mathematical Physics, 2nd ed. 2021, Ch. 4: weak methods
-for small noise). With h = η/m and ε = η the error is O(η²/m² + η³/m), beside which the O(η) and O(η²) by which the
+only what Itô's double integrals and the curvature of σ add remains, of the square of the noise. (Errors in powers of
+the step and of the noise: Milstein and Tretyakov, SIAM J. Numer. Anal. 34, 2142, 1997; this scheme's is measured.)
+With h = η/m and ε = η the error is O(η²/m² + η³/m), beside which the O(η) and O(η²) by which the
 modified equations miss SGD can be measured at m of a few. No derivative of σ and no Lévy area is needed.
 """
 
