@@ -14,7 +14,7 @@ the cheapest depends on sizes only (`nanoseconds`).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -33,8 +33,9 @@ from sgdynamics.samplers import AbstractIndexSampler, WithReplacement
 # rows are added up in one pass over the sums, so many at a time; beyond, programs grow and gain nothing
 ROWS_AT_ONCE = 32
 
-Indices = Sequence[Int[Array, " replicas"]] | Int[Array, "batch replicas"]
-Memory = Any
+Indices: TypeAlias = Sequence[Int[Array, " replicas"]] | Int[Array, "batch replicas"]
+Variables: TypeAlias = Float[Array, "replicas n"]
+Memory: TypeAlias = Any
 
 
 class Terms(eqx.Module):
@@ -58,41 +59,64 @@ def is_regression(dynamics: AbstractDynamics) -> bool:
     return problem.parameters.size == problem.data.x.shape[1]
 
 
+class Steps(eqx.Module):
+    """v ← βv + F − λ (x + offset), x ← x + ηv, in whatever variables x and v are; F = `force(x, indices, step)`."""
+
+    dynamics: SGD
+    terms: Terms
+    keys: Key[Array, " replicas"]
+    force: Callable[[Array, Indices, Step], Array]
+    offset: Float[Array, "1 n"] | float = 0.0
+
+    def many(
+        self, x: Variables, v: Variables, memory: Memory, first: Step, steps: Int[Array, ""] | int
+    ) -> tuple[Variables, Variables, Memory]:
+        """(x, v, memory) after `steps` steps from number `first` on."""
+        return repeat(steps, lambda carry, i: self.one(*carry, first + i), (x, v, memory))
+
+    def many_without_momentum(
+        self, x: Variables, memory: Memory, first: Step, steps: Int[Array, ""] | int
+    ) -> tuple[Variables, Memory]:
+        """(x, memory): where v is made anew in every step, it need not be carried along."""
+
+        def body(carry, i):
+            x, _, memory = self.one(carry[0], None, carry[1], first + i)
+            return x, memory
+
+        return repeat(steps, body, (x, memory))
+
+    def one(self, x: Variables, v: Variables | None, memory: Memory, step: Step) -> tuple[Variables, Variables, Memory]:
+        """(x, v, memory) after step number `step`; v is not looked at without momentum."""
+        η, β, λ = (at_step(h, step, x.dtype) for h in self._hyperparameters())
+        indices, memory = minibatch(self.dynamics, memory, self.keys, step)
+        pull = self.force(x, indices, step)
+        pull = pull - λ * (x + self.offset) if self.terms.weight_decay else pull
+        v = β * v + pull if self.terms.momentum else pull
+        return x + η * v, v, memory
+
+    def _hyperparameters(self) -> tuple[Any, Any, Any]:
+        return self.dynamics.learning_rate, self.dynamics.momentum, self.dynamics.weight_decay
+
+
 def descend(
-    dynamics: SGD,
-    terms: Terms,
-    replicas: Replicas,
-    steps: Int[Array, ""] | int,
-    position: Float[Array, "replicas n"],
-    velocity: Float[Array, "replicas n"],
-    force: Callable[[Array, Indices, Step], Array],
-    offset: Float[Array, "1 n"] | float = 0.0,
-) -> tuple[Array, Array, Memory]:
-    """(x, v, memory) after `steps` steps of v ← βv + force(x, indices) − λ (x + offset), x ← x + ηv.
+    dynamics: SGD, terms: Terms, replicas: Replicas, steps: Int[Array, ""] | int, force: Callable
+) -> tuple[Variables, Variables, Memory]:
+    """(w, v, memory) after `steps` steps in the parameters.
 
     Without momentum v is not carried from step to step, only made in the last one.
     """
-    keys = unrolled(replicas.keys)
-
-    def step_once(x, v, memory, step):
-        η, β, λ = (at_step(h, step, x.dtype) for h in _hyperparameters(dynamics))
-        indices, memory = minibatch(dynamics, memory, keys, step)
-        pull = force(x, indices, step)
-        pull = pull - λ * (x + offset) if terms.weight_decay else pull
-        v = β * v + pull if terms.momentum else pull
-        return x + η * v, v, memory
-
-    def without_velocity(carry, i):
-        x, _, memory = step_once(carry[0], velocity, carry[1], replicas.step + i)
-        return x, memory
-
-    carry = (position, velocity, replicas.states.memory)
+    descent = Steps(dynamics, terms, unrolled(replicas.keys), force)
+    w, v, memory, first = replicas.states.position, replicas.states.velocity, replicas.states.memory, replicas.step
     if terms.momentum:
-        return repeat(steps, lambda carry, i: step_once(*carry, replicas.step + i), carry)
-    last = min(steps, 1) if isinstance(steps, int) else jnp.minimum(steps, 1)
-    position, memory = repeat(steps - last, without_velocity, (carry[0], carry[2]))
-    body = lambda carry, i: step_once(*carry, replicas.step + steps - last + i)
-    return repeat(last, body, (position, velocity, memory))
+        return descent.many(w, v, memory, first, steps)
+    last = last_of(steps)
+    w, memory = descent.many_without_momentum(w, memory, first, steps - last)
+    return descent.many(w, v, memory, first + steps - last, last)
+
+
+def last_of(steps: Int[Array, ""] | int) -> Int[Array, ""] | int:
+    """1, the last of the steps; 0 where there is none."""
+    return min(steps, 1) if isinstance(steps, int) else jnp.minimum(steps, 1)
 
 
 def minibatch(dynamics: SGD, memory: Memory, keys: Key[Array, " replicas"], step: Step) -> tuple[Indices, Memory]:
@@ -136,7 +160,3 @@ def combine_rows(
 def stacked(indices: Indices) -> Int[Array, "replicas batch"]:
     """The indices as one array, replicas first."""
     return indices.T if isinstance(indices, jax.Array) else jnp.stack(indices, axis=1)
-
-
-def _hyperparameters(dynamics: SGD) -> tuple[Any, Any, Any]:
-    return dynamics.learning_rate, dynamics.momentum, dynamics.weight_decay

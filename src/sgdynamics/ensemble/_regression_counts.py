@@ -35,8 +35,7 @@ class CountsKernel(eqx.Module):
             )
             return (n * E) @ x
 
-        w, v = replicas.states.position, replicas.states.velocity
-        return State(*descend(dynamics, self.terms, replicas, steps, w, v, force))
+        return State(*descend(dynamics, self.terms, replicas, steps, force))
 
 
 def build(dynamics: AbstractDynamics, every: int, dtype) -> CountsKernel | None:

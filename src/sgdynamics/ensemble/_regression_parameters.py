@@ -5,11 +5,14 @@
 A step costs S gathered rows of length N, used twice: for many samples and small batches, and for X of any rank.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from sgdynamics._types import Step
+from sgdynamics.data import Dataset
 from sgdynamics.dynamics import SGD, AbstractDynamics, State
 from sgdynamics.ensemble._core import Replicas
 from sgdynamics.ensemble._fence import fence
@@ -22,17 +25,20 @@ class ParametersKernel(eqx.Module):
     terms: Terms
 
     def __call__(self, dynamics: SGD, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
-        x, y = dynamics.problem.data.x, dynamics.problem.data.y.reshape(-1)
+        return State(*descend(dynamics, self.terms, replicas, steps, force_in_parameters(dynamics.problem.data)))
 
-        def force(w: Array, indices: Indices, step: Step) -> Array:
-            fetch = lambda matrix: lambda i: matrix.at[i].get(mode="promise_in_bounds")
-            i = stacked(indices)
-            batch = fence(step, fetch(x), i)
-            r = (jnp.einsum("rsn,rn->rs", batch, w) - fetch(y)(i)) / len(indices)
-            return -jnp.einsum("rs,rsn->rn", r, batch)
 
-        w, v = replicas.states.position, replicas.states.velocity
-        return State(*descend(dynamics, self.terms, replicas, steps, w, v, force))
+def force_in_parameters(data: Dataset) -> Callable[[Array, Indices, Step], Array]:
+    """F = −(1/S) Σ_s (x_{i_s}·w − y_{i_s}) x_{i_s}, as a function of w, the indices and the step."""
+    x, y = data.x, data.y.reshape(-1)
+
+    def force(w: Array, indices: Indices, step: Step) -> Array:
+        i = stacked(indices)
+        batch = fence(step, lambda i: x.at[i].get(mode="promise_in_bounds"), i)
+        r = (jnp.einsum("rsn,rn->rs", batch, w) - y.at[i].get(mode="promise_in_bounds")) / len(indices)
+        return -jnp.einsum("rs,rsn->rn", r, batch)
+
+    return force
 
 
 def build(dynamics: AbstractDynamics, every: int, dtype) -> ParametersKernel | None:

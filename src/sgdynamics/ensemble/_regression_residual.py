@@ -13,9 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from sgdynamics._random import unrolled
+from sgdynamics._types import Step
 from sgdynamics.dynamics import SGD, AbstractDynamics, State
 from sgdynamics.ensemble._core import Replicas
-from sgdynamics.ensemble._regression import Terms, combine_rows, descend, is_regression, stacked
+from sgdynamics.ensemble._regression import Indices, Steps, Terms, combine_rows, is_regression, last_of, stacked
+from sgdynamics.ensemble._regression_parameters import force_in_parameters
 
 # X⁺ multiplies rounding by up to the condition number of X: leave at least four digits
 LARGEST_CONDITION = {"float32": 1e3, "float64": 1e8}
@@ -32,15 +35,22 @@ class ResidualKernel(eqx.Module):
 
     def __call__(self, dynamics: SGD, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
         x, y = dynamics.problem.data.x, dynamics.problem.data.y.reshape(1, -1)
-        w, v = replicas.states.position, replicas.states.velocity
+        w, v, memory = replicas.states.position, replicas.states.velocity, replicas.states.memory
+        descent = Steps(dynamics, self.terms, unrolled(replicas.keys), self._force, offset=y)
+        residuals, weights = lambda w: w @ x.T - y, lambda E: (E + y) @ self.pseudo_inverse.T
+        if self.terms.momentum:
+            E, V, memory = descent.many(residuals(w), v @ x.T, memory, replicas.step, steps)
+            return State(weights(E), V @ self.pseudo_inverse.T, memory)
+        # the last step is made in the parameters: it gives v as well, which would cost two products of matrices more
+        most = steps - last_of(steps)
+        E, memory = descent.many_without_momentum(residuals(w), memory, replicas.step, most)
+        last = Steps(dynamics, self.terms, descent.keys, force_in_parameters(dynamics.problem.data))
+        return State(*last.many(weights(E), v, memory, replicas.step + most, last_of(steps)))
 
-        def force(E, indices, step):
-            r = jnp.take_along_axis(E, stacked(indices), axis=1, mode="promise_in_bounds") / len(indices)
-            return combine_rows(r.T, self.gram, indices)
-
-        E, V, memory = descend(dynamics, self.terms, replicas, steps, w @ x.T - y, v @ x.T, force, offset=y)
-        back = self.pseudo_inverse.T
-        return State((E + y) @ back, V @ back, memory)
+    def _force(self, E: Array, indices: Indices, step: Step) -> Array:
+        """X F = −(1/S) Σ_s E_{i_s} K_{i_s}."""
+        r = jnp.take_along_axis(E, stacked(indices), axis=1, mode="promise_in_bounds") / len(indices)
+        return combine_rows(r.T, self.gram, indices)
 
 
 def build(dynamics: AbstractDynamics, every: int, dtype) -> ResidualKernel | None:
