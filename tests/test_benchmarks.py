@@ -263,5 +263,7 @@ def test_memory_does_not_grow_with_steps():
         scaling.probe(regression.Size(inputs=4, samples=8, batch_size=2, replicas=64, steps=steps), devices=1, rounds=1)
         for steps in (1000, 200_000)
     )
+    if few["peak_bytes"] is None:
+        pytest.skip("this system does not tell a process its peak memory")
     # a trace of all steps would take 200 MB
     assert many["peak_bytes"] < few["peak_bytes"] + 60 * 2**20

@@ -131,6 +131,7 @@ def draw(record: Record, path: pathlib.Path) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 1.6 * max(left))
     axes.set_xlabel("time before the first step (s)")
-    axes.set_title(f"compilation: first run, then other learning rate and steps, then a sweep of {SWEEP}")
+    title = f"a first run, one with another learning rate and other steps, a sweep of {SWEEP} learning rates"
+    figure.suptitle(title, fontsize=9)
     figure.legend(loc="outside lower center", ncols=len(PHASES))
     figure.savefig(path)
