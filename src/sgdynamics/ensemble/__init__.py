@@ -6,6 +6,7 @@ from sgdynamics.ensemble._core import evolve as evolve
 from sgdynamics.ensemble._core import reference_kernel as reference_kernel
 from sgdynamics.ensemble._core import replicate as replicate
 from sgdynamics.ensemble._deep_linear import DeepLinearKernel as DeepLinearKernel
+from sgdynamics.ensemble._deep_linear_langevin import DeepLinearLangevinKernel as DeepLinearLangevinKernel
 from sgdynamics.ensemble._kernels import choose as choose
 from sgdynamics.ensemble._provenance import fingerprint as fingerprint
 from sgdynamics.ensemble._regression_counts import CountsKernel as CountsKernel

@@ -1,37 +1,42 @@
-"""Deep linear networks on an endless teacher: the replicas' loop with replicas in the last axis.
+"""SGD of deep linear networks on an endless teacher: the replicas' loop with replicas in the last axis.
 
-With layers W_l of shape [d_l, d_{l−1}, replicas], a product of small matrices is a sum of a few long products of
-numbers, where `vmap` makes thousands of matrix products too small to be fast. Three steps are of that kind:
+    Online        v ← βv + (1/S) Σ_s e_l(s) a_l(s)ᵀ − λ W_l,    W_l ← W_l + η v
+                  a_0 = x, a_l = W_l a_{l−1};   e_L = M x + σ ξ − a_L, e_{l−1} = W_lᵀ e_l
+    FullBatch     v ← βv + W_>lᵀ (M − W) W_<lᵀ − λ W_l
 
-    SGD, Online         v ← βv + (1/S) Σ_s W_>lᵀ ε_s (W_<l x_s)ᵀ − λ W_l,      W_l ← W_l + η v,     ε = y − W x
-    SGD, FullBatch      the same with ε xᵀ replaced by its mean Δ = M − W
-    Langevin            W_l ← W_l + W_>lᵀ [Δ dt + √(η/S) (Δ (G + Gᵀ)/√2 + σ Z) √dt] W_<lᵀ − λ W_l dt
+At β = λ = 0 the velocity is not carried: that of the last step is the outer product of what the last step leaves.
 
-and the last with σ_iso √(η dt) z in place of the noise, where that is isotropic (Corlouer et al., Prop. 3.1 and 3.2;
-App. H.3). Drift and noise are pulled back to the layers together. The draws are those of
-the reference step: the same replica makes the same path, to rounding.
-
-Every product stands behind a fence, a conditional that always holds: XLA's CPU compiler would otherwise fuse it into
-each of its consumers and compute it once for each.
+The draws are those of the reference step: the same replica makes the same path, to rounding.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
-from sgdynamics._problem import squared_error
-from sgdynamics._random import unrolled
+from sgdynamics._problem import Problem, squared_error
 from sgdynamics._types import Scalar, Step
 from sgdynamics.data import Teacher
-from sgdynamics.dynamics import SGD, AbstractDynamics, Langevin, State, at_step, increment
+from sgdynamics.dynamics import SGD, AbstractDynamics, State, at_step
 from sgdynamics.ensemble._core import Replicas, repeat
+from sgdynamics.ensemble._normals import Pipeline, one_stream
+from sgdynamics.ensemble._stacks import (
+    Matrices,
+    Stacks,
+    Vectors,
+    apply,
+    apply_transposed,
+    cut,
+    flat,
+    in_blocks,
+    once,
+    products,
+    pulled_back,
+    runtime_one,
+)
 from sgdynamics.networks import DeepLinear
-from sgdynamics.noise import Isotropic, OnlineLinear
 from sgdynamics.samplers import FullBatch, Online
 
 # sums over the batch are written out: beyond this, programs grow and matrix products win
@@ -41,170 +46,119 @@ WIDEST = 64
 # going to another layout and back costs about as much as this many steps
 LEAST_STEPS = 2
 
-Layers = list[Float[Array, "_ _ replicas"]]
-
 
 class DeepLinearKernel(eqx.Module):
-    """The kernel for one kind of step; `noisy_labels` false: label noise is not even drawn."""
+    """The kernel for SGD.
+
+    - noisy_labels: false if label noise is not even drawn
+    - plain: no momentum and no weight decay
+    """
 
     noisy_labels: bool = eqx.field(static=True)
+    plain: bool = eqx.field(static=True)
 
-    def __call__(self, dynamics: SGD | Langevin, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
-        shapes = [W.shape for W in dynamics.problem.network.weights]
-        state, keys = replicas.states, unrolled(replicas.keys)
-        position = _cut(state.position.T, shapes)
-        if isinstance(dynamics, Langevin):
-            body = lambda layers, i: self._langevin(dynamics, keys, layers, replicas.step + i)
-            return State(_flat(repeat(steps, body, position)))
-        body = lambda carry, i: self._descend(dynamics, keys, carry[0], carry[1], replicas.step + i)
-        position, velocity = repeat(steps, body, (position, _cut(state.velocity.T, shapes)))
-        return State(_flat(position), _flat(velocity), state.memory)
+    def __call__(self, dynamics: SGD, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
+        θ, v = replicas.states.position, replicas.states.velocity
+        run = self._outer if self.plain and isinstance(dynamics.sampler, Online) else self._general
+        block = lambda part: run(dynamics, part[0], part[1], part[2], replicas.step, steps)
+        θ, v = in_blocks(block, (θ, v, replicas.keys))
+        return State(θ, v, replicas.states.memory)
 
-    def _descend(self, sgd: SGD, keys: Array, layers: Layers, velocity: Layers, step: Step) -> tuple[Layers, Layers]:
-        """One step of SGD."""
-        dtype = layers[0].dtype
-        η, β, λ = (at_step(h, step, dtype) for h in (sgd.learning_rate, sgd.momentum, sgd.weight_decay))
-        fence = _fence(step)
-        if isinstance(sgd.sampler, FullBatch):
-            before = _products(layers, fence)
-            descent = _pulled_back(layers, before, sgd.problem.data.matrix[:, :, None] - before[-1], fence)
-        else:
-            descent = self._minibatch(sgd.problem.data, sgd.sampler.batch_size, keys, layers, step, fence)
-        velocity = [β * v + g - λ * W for W, v, g in zip(layers, velocity, descent, strict=True)]
-        return [W + η * v for W, v in zip(layers, velocity, strict=True)], velocity
+    def _outer(
+        self, sgd: SGD, θ: Array, v: Array, keys: Array, first: Step, steps: Int[Array, ""] | int
+    ) -> tuple[Array, Array]:
+        """Without momentum and weight decay."""
+        stacks, one, pipeline = self._prepared(sgd, θ, keys, first)
 
-    def _minibatch(self, teacher: Teacher, size: int, keys: Array, layers: Layers, step: Step, fence) -> Layers:
-        """−∇L of the minibatch: errors carried back through the layers, times their inputs."""
-        draw = jax.vmap(lambda key: teacher.draws(jax.random.fold_in(key, step), size))
-        x, ξ = fence(lambda keys: tuple(jnp.transpose(draws, (2, 1, 0)) for draws in draw(keys)), keys)
-        inputs = [x]  # [width, examples, replicas]
-        for W in layers:
-            inputs.append(fence(_product, W, inputs[-1]))
-        target = jnp.tensordot(teacher.matrix, x, 1)
-        target = target + teacher.label_noise_std * ξ if self.noisy_labels else target
-        error = (target - inputs.pop()) / size
-        descent = []
-        for W, a in zip(layers[::-1], inputs[::-1], strict=True):
-            descent.append(fence(_product_transposed, error, a))
-            error = fence(_transposed_product, W, error)
-        return descent[::-1]
+        def body(carry, i):
+            W, _, _, drawn = carry
+            η = at_step(sgd.learning_rate, first + i, θ.dtype)
+            errors, inputs = self._passes(sgd, stacks.layers(W), pipeline.normals(drawn), one)
+            W = [W + η * V for W, V in zip(W, stacks.outer(errors, inputs), strict=True)]
+            return W, errors, inputs, pipeline.next(drawn, first + i)
 
-    def _langevin(self, langevin: Langevin, keys: Array, layers: Layers, step: Step) -> Layers:
-        """One step of the SDE: `substeps` of Euler-Maruyama."""
-        dtype = layers[0].dtype
-        dt = langevin.time_step(step).astype(dtype) / langevin.substeps
-        η, λ = (at_step(h, step, dtype) for h in (langevin.learning_rate, langevin.weight_decay))
+        S, R = sgd.sampler.batch_size, θ.shape[0]
+        examples = () if S == 1 else (S,)
+        nothing = lambda axis: [jnp.zeros((shape[axis], *examples, R), θ.dtype) for shape in stacks.shapes]
+        start = (stacks.stack(cut(θ, stacks.shapes)), nothing(0), nothing(1), pipeline.start(first))
+        W, errors, inputs, _ = repeat(steps, body, start)
+        v = jnp.where(steps > 0, flat(stacks.layers(stacks.outer(errors, inputs))), v)
+        return flat(stacks.layers(W)), v
 
-        def substep(j: Array, layers: Layers) -> Layers:
-            n = step * langevin.substeps + j.astype(step.dtype)
-            fence = _fence(n)
-            draw = jax.vmap(lambda key: increment(key, n, dt, langevin.sources()))
-            dW = fence(lambda keys: jax.tree.map(lambda draws: jnp.moveaxis(draws, 0, -1), draw(keys)), keys)
-            before = _products(layers, fence)
-            Δ = langevin.problem.data.matrix[:, :, None] - before[-1]
-            if isinstance(langevin.noise, Isotropic):
-                descent = _pulled_back(layers, before, Δ * dt, fence)
-                kicks = _cut(jnp.sqrt(η * langevin.noise.variance) * dW, [W.shape[:2] for W in layers])
-                descent = [d + kick for d, kick in zip(descent, kicks, strict=True)]
+    def _general(
+        self, sgd: SGD, θ: Array, v: Array, keys: Array, first: Step, steps: Int[Array, ""] | int
+    ) -> tuple[Array, Array]:
+        """With momentum and weight decay, or full batches."""
+        stacks, one, pipeline = self._prepared(sgd, θ, keys, first)
+        hyperparameters = (sgd.learning_rate, sgd.momentum, sgd.weight_decay)
+
+        def body(carry, i):
+            W, V, drawn = carry
+            η, β, λ = (at_step(h, first + i, θ.dtype) for h in hyperparameters)
+            if isinstance(sgd.sampler, FullBatch):
+                descent = stacks.stack(self._population(sgd.problem.data, stacks.layers(W), one))
             else:
-                S = jnp.sqrt(η / langevin.noise.batch_size) * self._source(langevin.problem.data, Δ, dW, fence)
-                descent = _pulled_back(layers, before, Δ * dt + S, fence)
-            return [W + d - λ * dt * W for W, d in zip(layers, descent, strict=True)]
+                descent = stacks.outer(*self._passes(sgd, stacks.layers(W), pipeline.normals(drawn), one))
+            V = [β * V + D - λ * W for W, V, D in zip(W, V, descent, strict=True)]
+            return [W + η * V for W, V in zip(W, V, strict=True)], V, pipeline.next(drawn, first + i)
 
-        return jax.lax.fori_loop(0, langevin.substeps, substep, layers)
+        start = *(stacks.stack(cut(part, stacks.shapes)) for part in (θ, v)), pipeline.start(first)
+        W, V, _ = repeat(steps, body, start)
+        return flat(stacks.layers(W)), flat(stacks.layers(V))
 
-    def _source(self, teacher: Teacher, Δ: Array, dW: tuple[Array, Array], fence: Callable) -> Array:
-        """Δ (G + Gᵀ)/√2 + σ Z."""
-        G, Z = dW
-        half = jnp.sqrt(jnp.asarray(0.5, Δ.dtype))
-        S = fence(lambda Δ, G: _product(Δ, (G + jnp.swapaxes(G, 0, 1)) * half), Δ, G)
-        return S + teacher.label_noise_std * Z if self.noisy_labels else S
+    def _prepared(self, sgd: SGD, θ: Array, keys: Array, first: Step) -> tuple[Stacks, Array, Pipeline]:
+        shapes = []
+        if isinstance(sgd.sampler, Online):
+            outputs, inputs = sgd.problem.data.matrix.shape
+            shapes = [(sgd.sampler.batch_size, inputs), (sgd.sampler.batch_size, outputs)][: 1 + self.noisy_labels]
+        pipeline = Pipeline(one_stream(keys), tuple(shapes), 2, θ.dtype)
+        return Stacks(sgd.problem.network.weights, θ.shape[0]), runtime_one(first, θ.dtype), pipeline
 
+    def _population(self, teacher: Teacher, layers: list[Matrices], one: Array) -> list[Matrices]:
+        """−∇L of the population."""
+        before = products(layers, one)
+        return pulled_back(layers, before, once(teacher.matrix[:, :, None] - before[-1], one), one)
 
-# --- products of matrices [rows, columns, replicas] -----------------------------------------------------------
-
-
-def _product(A: Array, B: Array) -> Array:
-    """A B."""
-    return sum(A[:, j, None, :] * B[None, j, :, :] for j in range(A.shape[1]))
-
-
-def _transposed_product(A: Array, B: Array) -> Array:
-    """Aᵀ B."""
-    return sum(A[j, :, None, :] * B[j, None, :, :] for j in range(A.shape[0]))
-
-
-def _product_transposed(A: Array, B: Array) -> Array:
-    """A Bᵀ."""
-    return sum(A[:, j, None, :] * B[None, :, j, :] for j in range(A.shape[1]))
-
-
-def _products(layers: Layers, fence: Callable) -> Layers:
-    """W_1, W_2 W_1, …, W_L … W_1."""
-    products = [layers[0]]
-    for W in layers[1:]:
-        products.append(fence(_product, W, products[-1]))
-    return products
-
-
-def _pulled_back(layers: Layers, before: Layers, S: Array, fence: Callable) -> Layers:
-    """W_>lᵀ S W_<lᵀ for every layer; `before` are `_products(layers)`."""
-    pulled = []
-    for l in range(len(layers) - 1, 0, -1):
-        pulled.append(fence(_product_transposed, S, before[l - 1]))
-        S = fence(_transposed_product, layers[l], S)
-    return [S, *pulled[::-1]]
+    def _passes(
+        self, sgd: SGD, layers: list[Matrices], draws: list[Array], one: Array
+    ) -> tuple[list[Vectors], list[Vectors]]:
+        """e_1 … e_L, divided by S, and a_0 … a_{L−1}."""
+        teacher = sgd.problem.data
+        # the width first, and no axis for a single example
+        draws = [z[0] if z.shape[0] == 1 else jnp.moveaxis(z, 1, 0) for z in draws]
+        x = once(draws[0], one)
+        inputs = [x]
+        for W in layers:
+            inputs.append(once(apply(W, inputs[-1]), one))
+        target = apply(teacher.matrix[:, :, None], x)
+        target = target + teacher.label_noise_std * draws[1] if self.noisy_labels else target
+        errors = [once((target - inputs.pop()) / sgd.sampler.batch_size, one)]
+        for W in layers[:0:-1]:
+            errors.append(once(apply_transposed(W, errors[-1]), one))
+        return errors[::-1], inputs
 
 
-def _fence(step: Step) -> Callable:
-    """`fence(f, *args)` is f(*args), computed once whatever becomes of the result."""
-
-    def fence(function: Callable, *args: Array) -> Any:
-        nothing = lambda *args: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(function, *args))
-        return jax.lax.cond(step >= 0, function, nothing, *args)
-
-    return fence
-
-
-# --- layouts --------------------------------------------------------------------------------------------------
-
-
-def _cut(θ: Float[Array, "parameters replicas"], shapes: list[tuple[int, int]]) -> Layers:
-    cuts = np.cumsum([rows * columns for rows, columns in shapes])[:-1]
-    return [part.reshape(*shape, -1) for part, shape in zip(jnp.split(θ, cuts), shapes, strict=True)]
-
-
-def _flat(layers: Layers) -> Float[Array, "replicas parameters"]:
-    return jnp.concatenate([W.reshape(-1, W.shape[-1]) for W in layers]).T
-
-
-def build(dynamics: AbstractDynamics, every: int) -> DeepLinearKernel | None:
+def build(dynamics: AbstractDynamics, every: int, dtype) -> DeepLinearKernel | None:
     """The kernel, where it is for this dynamics and worth while; else None."""
-    if every < LEAST_STEPS or not isinstance(dynamics, SGD | Langevin):
+    if every < LEAST_STEPS or not isinstance(dynamics, SGD) or not is_deep_linear(dynamics.problem):
         return None
-    problem = dynamics.problem
-    is_online = isinstance(problem.data, Teacher) and isinstance(problem.network, DeepLinear)
-    if not (is_online and problem.example_loss is squared_error and _small(problem.network) and _drawn(dynamics)):
-        return None
-    return DeepLinearKernel(_not_zero(problem.data.label_noise_std))
-
-
-def _small(network: DeepLinear) -> bool:
-    return max(max(W.shape) for W in network.weights) <= WIDEST
-
-
-def _drawn(dynamics: SGD | Langevin) -> bool:
-    """Whether the noise is one that the kernel draws."""
-    if isinstance(dynamics, Langevin):
-        return dynamics.order == 1 and (
-            isinstance(dynamics.noise, Isotropic) or (dynamics.fused and isinstance(dynamics.noise, OnlineLinear))
-        )
     sampler = dynamics.sampler
-    return isinstance(sampler, FullBatch) or (isinstance(sampler, Online) and sampler.batch_size <= MOST_EXAMPLES)
+    if not (isinstance(sampler, FullBatch) or (isinstance(sampler, Online) and sampler.batch_size <= MOST_EXAMPLES)):
+        return None
+    plain = not (may_differ_from_zero(dynamics.momentum) or may_differ_from_zero(dynamics.weight_decay))
+    return DeepLinearKernel(may_differ_from_zero(dynamics.problem.data.label_noise_std), plain)
 
 
-def _not_zero(value: Scalar) -> bool:
+def is_deep_linear(problem: Problem) -> bool:
+    """A deep linear network, not too wide, that learns from a stream by squared error."""
+    if not (isinstance(problem.data, Teacher) and isinstance(problem.network, DeepLinear)):
+        return False
+    return problem.example_loss is squared_error and max(max(W.shape) for W in problem.network.weights) <= WIDEST
+
+
+def may_differ_from_zero(value: Scalar | Callable) -> bool:
+    """Of schedules and traced numbers nothing is known."""
     try:
-        return bool(value != 0)
+        return callable(value) or bool(value != 0)
     except jax.errors.ConcretizationTypeError:
         return True

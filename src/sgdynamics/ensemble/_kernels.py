@@ -5,7 +5,13 @@ recorded in the ensemble's provenance, and `simulate(..., kernel=...)` overrides
 """
 
 from sgdynamics.dynamics import AbstractDynamics
-from sgdynamics.ensemble import _deep_linear, _regression_counts, _regression_parameters, _regression_residual
+from sgdynamics.ensemble import (
+    _deep_linear,
+    _deep_linear_langevin,
+    _regression_counts,
+    _regression_parameters,
+    _regression_residual,
+)
 from sgdynamics.ensemble._core import Kernel, reference_kernel
 from sgdynamics.ensemble._regression import is_regression
 from sgdynamics.ensemble._regression_cost import nanoseconds
@@ -19,7 +25,8 @@ REGRESSION = {
 
 def choose(dynamics: AbstractDynamics, *, every: int, dtype) -> Kernel:
     """The kernel for records `every` steps apart."""
-    return _of_regression(dynamics, every, dtype) or _deep_linear.build(dynamics, every) or reference_kernel
+    deep_linear = _deep_linear.build(dynamics, every, dtype) or _deep_linear_langevin.build(dynamics, every, dtype)
+    return _of_regression(dynamics, every, dtype) or deep_linear or reference_kernel
 
 
 def _of_regression(dynamics: AbstractDynamics, every: int, dtype) -> Kernel | None:
