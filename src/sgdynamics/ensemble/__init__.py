@@ -8,6 +8,8 @@ from sgdynamics.ensemble._core import replicate as replicate
 from sgdynamics.ensemble._deep_linear import DeepLinearKernel as DeepLinearKernel
 from sgdynamics.ensemble._deep_linear_langevin import DeepLinearLangevinKernel as DeepLinearLangevinKernel
 from sgdynamics.ensemble._kernels import choose as choose
+from sgdynamics.ensemble._pallas_deep_linear import PallasDeepLinearKernel as PallasDeepLinearKernel
+from sgdynamics.ensemble._pallas_regression import PallasRegressionKernel as PallasRegressionKernel
 from sgdynamics.ensemble._provenance import fingerprint as fingerprint
 from sgdynamics.ensemble._regression_counts import CountsKernel as CountsKernel
 from sgdynamics.ensemble._regression_parameters import ParametersKernel as ParametersKernel

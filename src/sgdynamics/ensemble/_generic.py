@@ -34,6 +34,8 @@ MOST_MULTIPLICATIONS = 2**14
 LARGE = {"conv_general_dilated", "sort", "scan", "while", "cond"}
 # going to another layout and back costs about as much as this many steps
 LEAST_STEPS = 4
+# it compiles one or two seconds longer than the reference step: as long as so many steps of parameters save
+LEAST_WORK = 2e9
 
 Leaves: TypeAlias = list[Float[Array, "... replicas"]]
 
@@ -134,8 +136,10 @@ def _array(gradient: Last | Array, like: Array) -> Array:
 # --- where it is worth while ----------------------------------------------------------------------------------
 
 
-def build(dynamics: AbstractDynamics, every: int) -> GenericKernel | None:
-    """The kernel, on CPUs, where the network's gradient consists of small products; else None."""
+def build(dynamics: AbstractDynamics, every: int, replica_steps: float) -> GenericKernel | None:
+    """The kernel, on CPUs, where the network's gradient consists of small products and the run is long; else None."""
+    if replica_steps * dynamics.initial_position().size < LEAST_WORK:
+        return None
     if every < LEAST_STEPS or not isinstance(dynamics, SGD) or jax.default_backend() != "cpu":
         return None
     if not isinstance(dynamics.sampler, AbstractIndexSampler | Online):

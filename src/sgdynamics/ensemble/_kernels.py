@@ -1,13 +1,25 @@
 """Which form of the replicas' loop is run: sizes in, choice out.
 
-Every kernel makes the paths of the reference step, to rounding; they differ in cost only. The choice is
-recorded in the ensemble's provenance, and `simulate(..., kernel=...)` overrides it.
+Every kernel makes the paths of the reference step, to rounding; they differ in cost only. Each has a `build` that
+refuses what it is not for, or not worth while for, by the sizes that its module states; of linear regression's forms
+the cheapest by `_regression_cost` is taken. The choice is recorded in the ensemble's provenance, and
+`simulate(..., kernel=...)` overrides it.
 """
+
+import math
+
+import jax
 
 from sgdynamics.dynamics import AbstractDynamics
 from sgdynamics.ensemble import (
     _deep_linear,
     _deep_linear_langevin,
+    _generic,
+    _linear,
+    _pallas_deep_linear,
+    _pallas_launch,
+    _pallas_regression,
+    _quadratic,
     _regression_counts,
     _regression_parameters,
     _regression_residual,
@@ -23,10 +35,25 @@ REGRESSION = {
 }
 
 
-def choose(dynamics: AbstractDynamics, *, every: int, dtype) -> Kernel:
-    """The kernel for records `every` steps apart."""
-    deep_linear = _deep_linear.build(dynamics, every, dtype) or _deep_linear_langevin.build(dynamics, every, dtype)
-    return _of_regression(dynamics, every, dtype) or deep_linear or reference_kernel
+def choose(dynamics: AbstractDynamics, *, every: int, dtype, replica_steps: float = math.inf) -> Kernel:
+    """The kernel for records `every` steps apart, in a run of so many steps of all replicas together."""
+    return (
+        _on_gpu(dynamics, every, dtype)
+        or _of_regression(dynamics, every, dtype)
+        or _deep_linear.build(dynamics, every, dtype)
+        or _deep_linear_langevin.build(dynamics, every, dtype)
+        or _quadratic.build(dynamics, every)
+        or _linear.build(dynamics, every)
+        or _generic.build(dynamics, every, replica_steps)
+        or reference_kernel
+    )
+
+
+def _on_gpu(dynamics: AbstractDynamics, every: int, dtype) -> Kernel | None:
+    """Many steps in one launch, on devices that can."""
+    if not _pallas_launch.worth(jax.devices()[0]):
+        return None
+    return _pallas_regression.build(dynamics, every, dtype) or _pallas_deep_linear.build(dynamics, every, dtype)
 
 
 def _of_regression(dynamics: AbstractDynamics, every: int, dtype) -> Kernel | None:

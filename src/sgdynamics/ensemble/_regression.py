@@ -137,24 +137,24 @@ def minibatch(dynamics: SGD, memory: Memory, keys: Key[Array, " replicas"], step
 
 
 def combine_rows(
-    weights: Float[Array, "batch replicas"], matrix: Float[Array, "samples n"], indices: Indices
+    E: Float[Array, "replicas samples"], matrix: Float[Array, "samples n"], indices: Indices
 ) -> Float[Array, "replicas n"]:
-    """−Σ_s weights_s · row i_s of the matrix."""
+    """−(1/S) Σ_s E_{i_s} · row i_s of the matrix."""
+    batch, total = len(indices), jnp.zeros((E.shape[0], matrix.shape[1]), matrix.dtype)
 
-    def add(total, weights, indices):
-        for weight, index in zip(weights, indices, strict=True):
+    def add(total, indices):
+        for index in indices:
             # the indices are known to be inside
-            total = total - weight[:, None] * matrix.at[index].get(mode="promise_in_bounds")
+            weight = jnp.take_along_axis(E, index[:, None], axis=1, mode="promise_in_bounds") / batch
+            total = total - weight * matrix.at[index].get(mode="promise_in_bounds")
         return total
 
-    batch, total = len(indices), jnp.zeros((weights.shape[1], matrix.shape[1]), matrix.dtype)
     if batch <= ROWS_AT_ONCE:
-        return add(total, weights, indices)
-    cut = lambda x, i: jax.lax.dynamic_slice_in_dim(x, i * ROWS_AT_ONCE, ROWS_AT_ONCE)
-    many = lambda i, total: add(total, cut(weights, i), cut(indices, i))
+        return add(total, indices)
+    cut = lambda i: jax.lax.dynamic_slice_in_dim(indices, i * ROWS_AT_ONCE, ROWS_AT_ONCE)
     done = batch // ROWS_AT_ONCE
-    total = jax.lax.fori_loop(0, done, many, total)
-    return add(total, weights[done * ROWS_AT_ONCE :], indices[done * ROWS_AT_ONCE :])
+    total = jax.lax.fori_loop(0, done, lambda i, total: add(total, cut(i)), total)
+    return add(total, indices[done * ROWS_AT_ONCE :])
 
 
 def stacked(indices: Indices) -> Int[Array, "replicas batch"]:

@@ -17,7 +17,7 @@ from sgdynamics._random import unrolled
 from sgdynamics._types import Step
 from sgdynamics.dynamics import SGD, AbstractDynamics, State
 from sgdynamics.ensemble._core import Replicas
-from sgdynamics.ensemble._regression import Indices, Steps, Terms, combine_rows, is_regression, last_of, stacked
+from sgdynamics.ensemble._regression import Indices, Steps, Terms, combine_rows, is_regression, last_of
 from sgdynamics.ensemble._regression_parameters import force_in_parameters
 
 # X⁺ multiplies rounding by up to the condition number of X: leave at least four digits
@@ -48,9 +48,8 @@ class ResidualKernel(eqx.Module):
         return State(*last.many(weights(E), v, memory, replicas.step + most, last_of(steps)))
 
     def _force(self, E: Array, indices: Indices, step: Step) -> Array:
-        """X F = −(1/S) Σ_s E_{i_s} K_{i_s}."""
-        r = jnp.take_along_axis(E, stacked(indices), axis=1, mode="promise_in_bounds") / len(indices)
-        return combine_rows(r.T, self.gram, indices)
+        """X F."""
+        return combine_rows(E, self.gram, indices)
 
 
 def build(dynamics: AbstractDynamics, every: int, dtype) -> ResidualKernel | None:

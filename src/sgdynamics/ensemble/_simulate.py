@@ -93,7 +93,8 @@ def simulate(
         raise ValueError(f"every = {every}, but it must be at most steps = {steps}, or nothing is recorded.")
     _records_meet_every_position(dynamics, steps, every)
     dtype = _precision(dtype)
-    kernel = _kernels.choose(dynamics, every=every, dtype=dtype) if kernel is None else kernel
+    if kernel is None:
+        kernel = _kernels.choose(dynamics, every=every, dtype=dtype, replica_steps=replicas * (burn_in + steps))
     start_key, run_key = jax.random.split(key)
     positions, velocities = starts(dynamics, initial, replicas, start_key)
     memory = getattr(initial, "memory", None)
