@@ -28,8 +28,6 @@ from sgdynamics.ensemble._stacks import (
     Vectors,
     apply,
     apply_transposed,
-    cut,
-    flat,
     in_blocks,
     once,
     products,
@@ -60,8 +58,8 @@ class DeepLinearKernel(eqx.Module):
     def __call__(self, dynamics: SGD, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
         θ, v = replicas.states.position, replicas.states.velocity
         run = self._outer if self.plain and isinstance(dynamics.sampler, Online) else self._general
-        block = lambda part: run(dynamics, part[0], part[1], part[2], replicas.step, steps)
-        θ, v = in_blocks(block, (θ, v, replicas.keys))
+        block = lambda keys, θ, v: run(dynamics, θ, v, keys, replicas.step, steps)
+        θ, v = in_blocks(block, replicas.keys, θ, v)
         return State(θ, v, replicas.states.memory)
 
     def _outer(
@@ -77,13 +75,13 @@ class DeepLinearKernel(eqx.Module):
             W = [W + η * V for W, V in zip(W, stacks.outer(errors, inputs), strict=True)]
             return W, errors, inputs, pipeline.next(drawn, first + i)
 
-        S, R = sgd.sampler.batch_size, θ.shape[0]
+        S, R = sgd.sampler.batch_size, θ.shape[1]
         examples = () if S == 1 else (S,)
         nothing = lambda axis: [jnp.zeros((shape[axis], *examples, R), θ.dtype) for shape in stacks.shapes]
-        start = (stacks.stack(cut(θ, stacks.shapes)), nothing(0), nothing(1), pipeline.start(first))
+        start = (stacks.cut(θ), nothing(0), nothing(1), pipeline.start(first))
         W, errors, inputs, _ = repeat(steps, body, start)
-        v = jnp.where(steps > 0, flat(stacks.layers(stacks.outer(errors, inputs))), v)
-        return flat(stacks.layers(W)), v
+        v = jnp.where(steps > 0, stacks.flat(stacks.outer(errors, inputs)), v)
+        return stacks.flat(W), v
 
     def _general(
         self, sgd: SGD, θ: Array, v: Array, keys: Array, first: Step, steps: Int[Array, ""] | int
@@ -102,9 +100,9 @@ class DeepLinearKernel(eqx.Module):
             V = [β * V + D - λ * W for W, V, D in zip(W, V, descent, strict=True)]
             return [W + η * V for W, V in zip(W, V, strict=True)], V, pipeline.next(drawn, first + i)
 
-        start = *(stacks.stack(cut(part, stacks.shapes)) for part in (θ, v)), pipeline.start(first)
+        start = *(stacks.cut(part) for part in (θ, v)), pipeline.start(first)
         W, V, _ = repeat(steps, body, start)
-        return flat(stacks.layers(W)), flat(stacks.layers(V))
+        return stacks.flat(W), stacks.flat(V)
 
     def _prepared(self, sgd: SGD, θ: Array, keys: Array, first: Step) -> tuple[Stacks, Array, Pipeline]:
         shapes = []
@@ -112,7 +110,7 @@ class DeepLinearKernel(eqx.Module):
             outputs, inputs = sgd.problem.data.matrix.shape
             shapes = [(sgd.sampler.batch_size, inputs), (sgd.sampler.batch_size, outputs)][: 1 + self.noisy_labels]
         pipeline = Pipeline(one_stream(keys), tuple(shapes), 2, θ.dtype)
-        return Stacks(sgd.problem.network.weights, θ.shape[0]), runtime_one(first, θ.dtype), pipeline
+        return Stacks(sgd.problem.network.weights, θ.shape[1]), runtime_one(first, θ.dtype), pipeline
 
     def _population(self, teacher: Teacher, layers: list[Matrices], one: Array) -> list[Matrices]:
         """−∇L of the population."""

@@ -37,8 +37,8 @@ class DeepLinearLangevinKernel(eqx.Module):
     noisy_labels: bool = eqx.field(static=True)
 
     def __call__(self, dynamics: Langevin, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
-        block = lambda part: self._run(dynamics, part[0], part[1], replicas.step, steps)
-        return State(in_blocks(block, (replicas.states.position, replicas.keys)))
+        block = lambda keys, θ: [self._run(dynamics, θ, keys, replicas.step, steps)]
+        return State(*in_blocks(block, replicas.keys, replicas.states.position))
 
     def _run(self, langevin: Langevin, θ: Array, keys: Array, step: Step, steps: Int[Array, ""] | int) -> Array:
         one, pipeline = runtime_one(step, θ.dtype), self._pipeline(langevin, keys, θ.dtype)
@@ -71,7 +71,7 @@ class DeepLinearLangevinKernel(eqx.Module):
         Δ = once(teacher.matrix[:, :, None] - before[-1], one)
         if isinstance(langevin.noise, Isotropic):
             descent = pulled_back(layers, before, once(Δ * dt, one), one)
-            kicks = cut(jnp.sqrt(η * langevin.noise.variance * dt) * z[0].T, [W.shape[:2] for W in layers])
+            kicks = cut(jnp.sqrt(η * langevin.noise.variance * dt) * z[0], [W.shape[:2] for W in layers])
             descent = [d + kick for d, kick in zip(descent, kicks, strict=True)]
         else:
             noise = jnp.sqrt(η * dt / langevin.noise.batch_size) * self._source(teacher, Δ, z, one)

@@ -136,7 +136,7 @@ def _array(gradient: Last | Array, like: Array) -> Array:
 # --- where it is worth while ----------------------------------------------------------------------------------
 
 
-def build(dynamics: AbstractDynamics, every: int, replica_steps: float) -> GenericKernel | None:
+def build(dynamics: AbstractDynamics, every: int, replica_steps: float | int) -> GenericKernel | None:
     """The kernel, on CPUs, where the network's gradient consists of small products and the run is long; else None."""
     if replica_steps * dynamics.initial_position().size < LEAST_WORK:
         return None

@@ -35,7 +35,7 @@ REGRESSION = {
 }
 
 
-def choose(dynamics: AbstractDynamics, *, every: int, dtype, replica_steps: float = math.inf) -> Kernel:
+def choose(dynamics: AbstractDynamics, *, every: int, dtype, replica_steps: float | int = math.inf) -> Kernel:
     """The kernel for records `every` steps apart, in a run of so many steps of all replicas together."""
     return (
         _on_gpu(dynamics, every, dtype)

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 
 from sgdynamics._random import threefry
 from sgdynamics._types import Step
+from sgdynamics.ensemble._fence import fence
 
 # rows of 32 replicas: with threefry's hundred operations a number, half of what XLA would split
 PIECE = 24
@@ -103,7 +104,12 @@ class Pipeline(eqx.Module):
 
     def start(self, step: Step) -> tuple[Keys, Uniforms] | None:
         """The carry before step number `step`; None where nothing is drawn."""
-        return (self._keys(step + 1), self._uniforms(self._keys(step))) if self.shapes else None
+        if not self.shapes:
+            return None
+        # here nothing is in a carry yet: without fences keys would be made again for every number drawn from them
+        folded = fence(step, lambda step: (self._folded(step), self._folded(step + 1)), step)
+        now, after = fence(step, lambda folded: tuple(self._split(keys) for keys in folded), folded)
+        return after, fence(step, lambda keys: self._uniforms(keys), now)
 
     def next(self, carry: tuple[Keys, Uniforms] | None, step: Step) -> tuple[Keys, Uniforms] | None:
         """The carry after it."""
@@ -114,7 +120,12 @@ class Pipeline(eqx.Module):
         return normals(carry[1], self.shapes) if carry else []
 
     def _keys(self, step: Step) -> Keys:
-        keys = fold_in(self.keys, step)
+        return self._split(self._folded(step))
+
+    def _folded(self, step: Step) -> Keys:
+        return fold_in(self.keys, step)
+
+    def _split(self, keys: Keys) -> Keys:
         return keys if self.streams == 1 else split(keys, len(self.shapes))
 
     def _uniforms(self, keys: Keys) -> Uniforms:

@@ -16,6 +16,7 @@ from sgdynamics import _checks
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import SGD, AbstractDynamics, Descent, State
 from sgdynamics.ensemble import _devices, _kernels
+from sgdynamics.ensemble._compiled import Compiled
 from sgdynamics.ensemble._core import Kernel, Replicas, Sums, advance, evolve, is_statistic, repeat, replicate
 from sgdynamics.ensemble._provenance import provenance
 from sgdynamics.ensemble._starts import remembering, starts
@@ -170,7 +171,7 @@ def _replicate(dynamics, positions, velocities, key):
     return replicate(dynamics, positions, velocities, key)
 
 
-@eqx.filter_jit
+@Compiled
 def _advance(dynamics, replicas, blocks, block, kernel):
     return repeat(blocks, lambda replicas, i: advance(dynamics, replicas, block, kernel), replicas)
 
@@ -182,7 +183,7 @@ def _open(statistics, replicas, groups, records, every):
     return jax.tree.map(one, statistics, is_leaf=is_statistic)
 
 
-@eqx.filter_jit
+@Compiled
 def _evolve(dynamics, statistics, replicas, sums, first_record, records, every, kernel):
     return evolve(dynamics, statistics, replicas, sums, first_record=first_record, records=records, every=every,
                   kernel=kernel)  # fmt: skip
