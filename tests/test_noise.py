@@ -246,3 +246,17 @@ def test_a_nonlinear_network_on_a_stream_has_no_noise_model():
         noise.minibatch(problem, Online(1))
     with pytest.raises(ValueError, match="OnlineLinear"):
         noise.FiniteSample(problem, FullBatch())
+
+
+def test_a_constant_noise_may_be_given_by_any_root():
+    B = np.random.default_rng(3).normal(size=(3, 5))
+    noise = sgd.noise.Constant(root=B)
+    assert noise.sources().shape == (5,)
+    np.testing.assert_allclose(noise.covariance(jnp.zeros(3)), B @ B.T, rtol=1e-12)
+    np.testing.assert_allclose(sgd.noise.Constant(B @ B.T).covariance(jnp.zeros(3)), B @ B.T, rtol=1e-10)
+
+
+@pytest.mark.parametrize("given", [{}, {"covariance": np.eye(2), "root": np.eye(2)}])
+def test_a_constant_noise_has_a_covariance_or_a_root(given):
+    with pytest.raises(ValueError, match="either a covariance or a root"):
+        sgd.noise.Constant(**given)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import sgdynamics as sgd
 from sgdynamics.dynamics import DiffusionOperator, LinearModes, StepBrownianPath, UnderdampedLangevin
@@ -52,7 +53,10 @@ def langevin(size: Size) -> UnderdampedLangevin:
     """Momentum SGD's equation on a regression, with noise proportional to the Hessian."""
     data = sgd.data.teacher_student(jax.random.key(0), samples=2 * size.inputs, inputs=size.inputs, label_noise_std=0.5)
     problem = sgd.Problem(sgd.networks.Linear(size.inputs, 1), data)
-    noise = sgd.noise.hessian_proportional(problem, 10)
+    # C ∝ H with a root in H's modes, which anyone may choose who gives the equation its noise
+    h, V = np.linalg.eigh(np.asarray(data.x).T @ np.asarray(data.x) / data.samples)
+    scale = np.trace(sgd.noise.minibatch(problem, 10).covariance(problem.minimum())) / h.sum()
+    noise = sgd.noise.Constant(root=V * np.sqrt(scale * np.maximum(h, 0)))
     return UnderdampedLangevin(
         problem, learning_rate=LEARNING_RATE, momentum=MOMENTUM, sampler=10, noise=noise, substeps=1, scheme="euler"
     )

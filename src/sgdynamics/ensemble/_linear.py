@@ -9,16 +9,19 @@ so that what the modes leave out stays as it is. `LinearProcess` has no modes: a
 all replicas. The draws are the reference step's: the same replica makes the same path, to rounding.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
-from sgdynamics._random import unrolled
 from sgdynamics._types import Step
 from sgdynamics.dynamics import AbstractDynamics, LinearModes, LinearProcess, State
 from sgdynamics.ensemble._core import Replicas, repeat
-from sgdynamics.ensemble._fence import fence
+from sgdynamics.ensemble._normals import Pipeline, one_stream
+from sgdynamics.ensemble._stacks import in_blocks
 
 # going to modes and back costs about as much as this many steps
 LEAST_STEPS = 2
@@ -28,30 +31,26 @@ class LinearModesKernel(eqx.Module):
     """The kernel for `LinearModes`."""
 
     def __call__(self, dynamics: LinearModes, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
-        keys, V, (θ, v) = unrolled(replicas.keys), dynamics.vectors, _phase(replicas.states)
-        before = jnp.stack([θ - dynamics.mean[None, :], v], axis=1)
-        before = before if V is None else before @ V
+        V, (θ, v) = dynamics.vectors, _phase(replicas.states)
+        before = [x if V is None else x @ V for x in (θ - dynamics.mean[None, :], v)]
+        move = jax.vmap(lambda x, z: x + dynamics.moved(x, z), in_axes=-1, out_axes=-1)
 
-        def body(phase: Float[Array, "replicas 2 modes"], i: Array) -> Float[Array, "replicas 2 modes"]:
-            z = _normals(keys, replicas.step + i, phase.shape[1:], phase.dtype)
-            return phase + jax.vmap(dynamics.moved)(phase, z)
+        def run(keys: Array, δ: Array, u: Array) -> Float[Array, "2 modes replicas"]:
+            return _moved(jnp.stack([δ, u]), keys, replicas.step, steps, move)
 
-        moved = repeat(steps, body, before) - before
-        moved = moved if V is None else moved @ V.T
-        return State(θ + moved[:, 0], v + moved[:, 1])
+        after = in_blocks(run, replicas.keys, *before)
+        moved = [b - a if V is None else (b - a) @ V.T for a, b in zip(before, after, strict=True)]
+        return State(θ + moved[0], v + moved[1])
 
 
 class LinearProcessKernel(eqx.Module):
     """The kernel for `LinearProcess`."""
 
     def __call__(self, dynamics: LinearProcess, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
-        keys, mean = unrolled(replicas.keys), dynamics.mean[None, :]
-
-        def body(x: Float[Array, "replicas parameters"], i: Array) -> Float[Array, "replicas parameters"]:
-            z = _normals(keys, replicas.step + i, x.shape[1:], x.dtype)
-            return x @ dynamics.decay.T + z @ dynamics.kick.T
-
-        return State(mean + repeat(steps, body, replicas.states.position - mean))
+        move = lambda x, z: dynamics.decay @ x + dynamics.kick @ z
+        run = lambda keys, x: [_moved(x, keys, replicas.step, steps, move)]
+        mean = dynamics.mean[None, :]
+        return State(mean + in_blocks(run, replicas.keys, replicas.states.position - mean)[0])
 
 
 def _phase(states: State) -> tuple[Float[Array, "replicas parameters"], Float[Array, "replicas parameters"]]:
@@ -59,10 +58,17 @@ def _phase(states: State) -> tuple[Float[Array, "replicas parameters"], Float[Ar
     return states.position, states.velocity
 
 
-def _normals(keys: Key[Array, " replicas"], step: Step, shape: tuple[int, ...], dtype) -> Float[Array, "replicas ..."]:
-    """The normal numbers of the reference step."""
-    draw = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, step), shape, dtype))
-    return fence(step, draw, keys)
+def _moved(
+    x: Float[Array, "... replicas"], keys: Array, step: Step, steps: Int[Array, ""] | int, move: Callable
+) -> Float[Array, "... replicas"]:
+    """A block of replicas after all steps of x ← move(x, z), with normal numbers z of the shape of x."""
+    pipeline = Pipeline(one_stream(keys), (x.shape[:-1],), 1, x.dtype)
+
+    def body(carry: tuple[Array, Any], i: Array) -> tuple[Array, Any]:
+        x, drawn = carry
+        return move(x, pipeline.normals(drawn)[0]), pipeline.next(drawn, step + i)
+
+    return repeat(steps, body, (x, pipeline.start(step)))[0]
 
 
 def build(dynamics: AbstractDynamics, every: int) -> LinearModesKernel | LinearProcessKernel | None:

@@ -48,12 +48,11 @@ def fold_in(keys: Keys, number: Int[Array, ""]) -> Keys:
     return threefry(keys, jnp.zeros_like(counter), counter)
 
 
-def split(keys: Keys, streams: int) -> Keys:
-    """The first `streams` keys of `jax.random.split` of one stream of keys."""
+def split(keys: Keys, streams: int, used: int) -> Keys:
+    """The first `used` keys of `jax.random.split(key, streams)` of one stream of keys."""
     if not isinstance(keys, tuple):
-        # as many as there are in the reference step's split: two
-        return jax.vmap(lambda key: jax.random.split(key, 2))(keys[0]).T[:streams]
-    counter = jnp.broadcast_to(jnp.arange(streams, dtype=jnp.uint32)[:, None], (streams, keys[0].shape[1]))
+        return jax.vmap(lambda key: jax.random.split(key, streams))(keys[0]).T[:used]
+    counter = jnp.broadcast_to(jnp.arange(used, dtype=jnp.uint32)[:, None], (used, keys[0].shape[1]))
     return threefry(keys, jnp.zeros_like(counter), counter)
 
 
@@ -126,7 +125,7 @@ class Pipeline(eqx.Module):
         return fold_in(self.keys, step)
 
     def _split(self, keys: Keys) -> Keys:
-        return keys if self.streams == 1 else split(keys, len(self.shapes))
+        return keys if self.streams == 1 else split(keys, self.streams, len(self.shapes))
 
     def _uniforms(self, keys: Keys) -> Uniforms:
         return uniforms(keys, [int(np.prod(shape)) for shape in self.shapes], self.dtype)

@@ -32,7 +32,9 @@ Stack = Float[Array, "_ _ _ _"]
 
 
 def in_blocks(
-    function: Callable[..., Sequence[Array]], keys: Key[Array, " replicas"], *parts: Float[Array, "replicas parameters"]
+    function: Callable[..., Sequence[Array] | Array],
+    keys: Key[Array, " replicas"],
+    *parts: Float[Array, "replicas parameters"],
 ) -> list[Float[Array, "replicas parameters"]]:
     """`function(keys, *parts)` block by block, on parts [parameters, replicas of the block], and so its results."""
     count = keys.shape[0]

@@ -219,18 +219,33 @@ class Isotropic(AbstractNoise):
 
 
 class Constant(AbstractNoise):
-    """State-independent noise with a given covariance [parameters, parameters]."""
+    """State-independent noise, with a given covariance C [parameters, parameters], of which B is the symmetric root,
+    or with a given `root` B [parameters, sources] and C = B Bᵀ.
 
-    root: Matrix
+    With B = V diag(σ), V the Hessian's eigenvectors, every mode of a quadratic loss has noise of its own; the ensemble
+    then steps mode by mode.
+    """
 
-    def __init__(self, covariance: Real[ArrayLike, "parameters parameters"]):
+    root: Float[Array, "parameters sources"]
+
+    def __init__(
+        self,
+        covariance: Real[ArrayLike, "parameters parameters"] | None = None,
+        *,
+        root: Real[ArrayLike, "parameters sources"] | None = None,
+    ):
+        if (covariance is None) == (root is None):
+            raise ValueError("noise = Constant needs either a covariance or a root, not both. Give one of them.")
+        if root is not None:
+            self.root = _checks.finite("root", jnp.asarray(root, jnp.result_type(float)))
+            return
         covariance = _checks.finite("covariance", jnp.asarray(covariance, jnp.result_type(float)))
         self.root = symmetric_root(_checks.symmetric("covariance", covariance))
 
     def sources(self):
-        return jax.ShapeDtypeStruct(self.root.shape[:1], float)
+        return jax.ShapeDtypeStruct(self.root.shape[1:], float)
 
-    def apply(self, θ: Vector, z: Float[Array, " parameters"]) -> Vector:
+    def apply(self, θ: Vector, z: Float[Array, " sources"]) -> Vector:
         return self.root @ z
 
 
