@@ -27,14 +27,14 @@ from sgdynamics.samplers import AbstractIndexSampler, Online
 
 # replicas that are worked on at once: the arrays of a layer then fit the cache of a core
 BLOCK, LANES = 32, 8
-# multiplications in one replica's product. Up to 13,000 the whole step was 1.4 to 2.7 times as fast as the reference,
-# at 23,000 as fast, at 50,000 slower by half: there a library's matrix products win
-MOST_MULTIPLICATIONS = 2**14
+# multiplications in one replica's product. Up to 6,000 a step was 1.3 to 2 times as fast as by `NetworkKernel`, at
+# 12,000 as fast: there a library's matrix products win
+MOST_MULTIPLICATIONS = 2**13
 # operations that `vmap` of the whole step does as well, or better
 LARGE = {"conv_general_dilated", "sort", "scan", "while", "cond"}
 # going to another layout and back costs about as much as this many steps
 LEAST_STEPS = 4
-# it compiles one or two seconds longer than the reference step: as long as so many steps of parameters save
+# it compiles one or two seconds longer than `NetworkKernel`: as long as so many steps of parameters save
 LEAST_WORK = 2e9
 
 Leaves: TypeAlias = list[Float[Array, "... replicas"]]

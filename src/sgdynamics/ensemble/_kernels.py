@@ -16,6 +16,7 @@ from sgdynamics.ensemble import (
     _deep_linear_langevin,
     _generic,
     _linear,
+    _network,
     _pallas_deep_linear,
     _pallas_launch,
     _pallas_regression,
@@ -45,6 +46,7 @@ def choose(dynamics: AbstractDynamics, *, every: int, dtype, replica_steps: floa
         or _quadratic.build(dynamics, every)
         or _linear.build(dynamics, every)
         or _generic.build(dynamics, every, replica_steps)
+        or _network.build(dynamics, every)
         or reference_kernel
     )
 

@@ -4,6 +4,7 @@ Experiments are independent and many spend half their time compiling, which uses
 process for each core gets through them fastest. An experiment that fails is a row with its error, and the others go on.
 """
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -22,8 +23,10 @@ from sgdynamics.experiments._claims import summary, table
 from sgdynamics.experiments._progress import Bars, Progress, Silence
 from sgdynamics.experiments._run import Plan, execute
 
-# what a process has compiled stays in its memory
-EXPERIMENTS_A_PROCESS = 8
+# what a process has compiled stays in its memory: after so many experiments it is dropped. (A new process after so many
+# would be simpler, but in Python 3.11 `max_tasks_per_child` waits for ever.)
+EXPERIMENTS_BETWEEN = 8
+_done = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,7 @@ def reproduce(plans: Sequence[Plan], *, jobs: int = 1, quiet: bool = False) -> I
     if jobs == 1:
         yield from (_reproduced(plan, Silence() if quiet else Bars()) for plan in plans)
         return
-    with ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=EXPERIMENTS_A_PROCESS
-    ) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         running = [
             pool.submit(_in_a_process, plan.experiment.name, plan.config, plan.folder, plan.figure) for plan in plans
         ]
@@ -93,4 +94,6 @@ def _reproduced(plan: Plan, progress: Progress) -> Reproduced:
 def _in_a_process(name: str, config: object, folder: pathlib.Path, figure: bool) -> Reproduced:
     # experiments go by name from process to process: what they are made of is not for sending
     jax.config.update("jax_enable_x64", True)
+    if next(_done) % EXPERIMENTS_BETWEEN == 0:
+        jax.clear_caches()
     return _reproduced(Plan(_registry.get(name), config, folder, figure), Silence())
