@@ -30,7 +30,7 @@ Config = TypeVar("Config")
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """The cores that this process may use, as far as its affinity says: a container's quota is not looked at."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -70,8 +70,9 @@ class RunAll:
     """Reduced parameters, or the papers'."""
     out: Annotated[pathlib.Path, tyro.conf.arg(metavar="DIR")] = pathlib.Path("results")
     """The folder for the results, each in one of its own."""
-    jobs: int = cores()
-    """Experiments at a time, each in a process of its own; 1: one after another, on all cores, with progress bars."""
+    jobs: int | None = None
+    """Experiments at a time, each in a process of its own; unless told, as many as cores, and on a GPU or TPU one. With
+    1 they run one after another, on all cores, with progress bars."""
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """No progress bars."""
     no_figure: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -160,17 +161,28 @@ def run_all(pattern: str, options: Sequence[str], *, program: str) -> int:
     settings = tyro.cli(RunAll, args=options, prog=program, description=RunAll.__doc__)
     try:
         plans = [_planned(name, settings) for name in _matching(pattern)]
-        if settings.jobs < 1:
-            raise ValueError(f"jobs = {settings.jobs}, but it must be at least 1.")
+        jobs = min(_jobs(settings.jobs), len(plans))
     except (ValueError, OSError, ImportError) as error:
         return _refused(error)
     started, rows = time.perf_counter(), []
-    for row in experiments.reproduce(plans, jobs=min(settings.jobs, len(plans)), quiet=settings.quiet):
-        rows.append(row)
-        print(f"── {row.name} ({len(rows)} of {len(plans)}, {row.seconds:.0f} s)\n{row.text}\n", flush=True)
-    account = experiments.write_account(rows, settings.out, seconds=time.perf_counter() - started)
-    print(f"{experiments.account(rows)}\nwritten to {_shown(account.resolve())}")
+    try:
+        for row in experiments.reproduce(plans, jobs=jobs, quiet=settings.quiet):
+            rows.append(row)
+            print(f"── {row.name} ({len(rows)} of {len(plans)}, {row.seconds:.0f} s)\n{row.text}\n", flush=True)
+    finally:
+        if rows:
+            account = experiments.write_account(rows, settings.out, seconds=time.perf_counter() - started)
+            print(f"{experiments.account(rows)}\nwritten to {_shown(account.resolve())}")
     return 0 if all(row.as_expected for row in rows) else 1
+
+
+def _jobs(asked: int | None) -> int:
+    if asked is None:
+        # processes would share one GPU's memory
+        return cores() if jax.default_backend() == "cpu" else 1
+    if asked < 1:
+        raise ValueError(f"jobs = {asked}, but it must be at least 1.")
+    return asked
 
 
 def _matching(pattern: str) -> list[str]:
@@ -242,7 +254,8 @@ def _preset(options: Sequence[str]) -> str:
 
 def _one_device_for_each_core() -> None:
     """Replicas are spread over devices: on CPUs every core becomes one, unless the user has said how many."""
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ:
+    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if told or "JAX_NUM_CPU_DEVICES" in os.environ or jax.config.jax_num_cpu_devices > 0:
         return
     try:
         jax.config.update("jax_num_cpu_devices", cores())

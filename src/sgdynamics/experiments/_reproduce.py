@@ -13,7 +13,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 
 import jax
@@ -46,15 +46,31 @@ class Reproduced:
 
 
 def reproduce(plans: Sequence[Plan], *, jobs: int = 1, quiet: bool = False) -> Iterator[Reproduced]:
-    """Runs the plans, `jobs` at a time, and yields what became of each as soon as it is known."""
+    """Runs the plans, `jobs` at a time, and yields what became of each as soon as it is known.
+
+    With several jobs each runs in another process, which knows the registered experiments of this package only.
+    """
     if jobs == 1:
         yield from (_reproduced(plan, Silence() if quiet else Bars()) for plan in plans)
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        running = [
-            pool.submit(_in_a_process, plan.experiment.name, plan.config, plan.folder, plan.figure) for plan in plans
-        ]
-        yield from (done.result() for done in as_completed(running))
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    try:
+        running = {
+            pool.submit(_in_a_process, plan.experiment.name, plan.config, plan.folder, plan.figure): plan
+            for plan in plans
+        }
+        for done in as_completed(running):
+            yield _result(done, running[done])
+    finally:
+        # an interrupt ends the run, not after all that is still waiting
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _result(done: Future, plan: Plan) -> Reproduced:
+    try:
+        return done.result()
+    except Exception as error:  # the process was killed, or does not know the experiment
+        return _failed(plan.experiment.name, 0.0, error)
 
 
 def account(rows: Sequence[Reproduced]) -> str:
@@ -83,12 +99,16 @@ def _reproduced(plan: Plan, progress: Progress) -> Reproduced:
     try:
         result = execute(plan, progress).result
     except Exception as error:
-        reason = "".join(traceback.format_exception_only(error)).strip()
-        return Reproduced(name, time.perf_counter() - started, 0, 0, traceback.format_exc(), error=reason)
+        return _failed(name, time.perf_counter() - started, error)
     surprises = sum(not claim.as_expected for claim in result.claims)
     seconds = time.perf_counter() - started
     text = f"{plan.experiment.table(result)}\n\n{summary(result.claims)}"
     return Reproduced(name, seconds, len(result.claims), surprises, text)
+
+
+def _failed(name: str, seconds: float, error: Exception) -> Reproduced:
+    reason = "".join(traceback.format_exception_only(error)).strip()
+    return Reproduced(name, seconds, 0, 0, "".join(traceback.format_exception(error)), error=reason)
 
 
 def _in_a_process(name: str, config: object, folder: pathlib.Path, figure: bool) -> Reproduced:
