@@ -59,7 +59,7 @@ def distance(a, b):
 @pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.long if case in LONG else ()) for case in CASES])
 def test_the_kernel_makes_the_reference_paths(case):
     dynamics = CASES[case]()
-    kernel = _generic.build(dynamics, 10, math.inf)
+    kernel = _generic.build(dynamics, 10, jnp.float32, math.inf)
     assert kernel is not None
     for dtype, tolerance in TOLERANCE.items():
         fast, slow = (ends(dynamics, dtype, k) for k in (kernel, reference_kernel))
@@ -98,7 +98,7 @@ def test_a_weight_that_is_not_used_only_decays():
 
     problem = sgd.Problem(Idle(jnp.ones((1, 3)), jnp.ones(2)), DATA)
     dynamics = sgd.SGD(problem, learning_rate=0.1, sampler=4, weight_decay=0.5)
-    kernel = _generic.build(dynamics, 10, math.inf)
+    kernel = _generic.build(dynamics, 10, jnp.float32, math.inf)
     fast, slow = (ends(dynamics, jnp.float64, k, 20) for k in (kernel, reference_kernel))
     assert distance(fast.position, slow.position) < 1e-13
 
@@ -118,4 +118,4 @@ def test_a_weight_that_is_not_used_only_decays():
     ids=["full batch", "an SDE", "wide", "convolutions"],
 )
 def test_what_it_is_not_for_goes_to_the_reference_step(dynamics):
-    assert _generic.build(dynamics(), 10, math.inf) is None
+    assert _generic.build(dynamics(), 10, jnp.float32, math.inf) is None

@@ -46,7 +46,7 @@ def distance(a, b):
 @pytest.mark.parametrize("case", CASES)
 def test_the_kernel_makes_the_reference_paths(case):
     dynamics = CASES[case]()
-    kernel = _linear.build(dynamics, 10)
+    kernel = _linear.build(dynamics, 10, jnp.float32)
     assert kernel is not None
     for dtype, tolerance in TOLERANCE.items():
         fast, slow = (ends(dynamics, dtype, k) for k in (kernel, reference_kernel))
@@ -63,4 +63,4 @@ def test_another_duration_is_another_path():
 
 
 def test_records_in_every_step_leave_no_room():
-    assert _linear.build(modes(VECTORS), 1) is None
+    assert _linear.build(modes(VECTORS), 1, jnp.float32) is None

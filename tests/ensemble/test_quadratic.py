@@ -60,7 +60,7 @@ def distance(a, b):
 @pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.long if case in LONG else ()) for case in CASES])
 def test_the_modes_make_the_reference_paths(case):
     dynamics = CASES[case]()
-    kernel = _quadratic.build(dynamics, 10)
+    kernel = _quadratic.build(dynamics, 10, jnp.float32)
     assert kernel is not None
     for dtype, tolerance in TOLERANCE.items():
         fast, slow = (ends(dynamics, dtype, k) for k in (kernel, reference_kernel))
@@ -71,15 +71,16 @@ def test_the_modes_make_the_reference_paths(case):
 
 
 def test_only_noise_along_the_modes_is_elementwise():
-    ranks = lambda case: [K.ndim for K in _quadratic.build(CASES[case](), 10).noise.matrices]
+    ranks = lambda case: [K.ndim for K in _quadratic.build(CASES[case](), 10, jnp.float32).noise.matrices]
     assert ranks("modes are inputs") == ranks("a teacher") == [1]
     assert ranks("frozen") == [2] and ranks("two outputs, a sum") == [2, 2]
 
 
 def test_another_noise_is_another_path():
-    ends_of = lambda variance: ends(
-        *(d := langevin(noise=sgd.noise.Isotropic(5, variance)), jnp.float64, _quadratic.build(d, 10)), steps=10
-    )
+    def ends_of(variance):
+        dynamics = langevin(noise=sgd.noise.Isotropic(5, variance))
+        return ends(dynamics, jnp.float64, _quadratic.build(dynamics, 10, jnp.float64), steps=10)
+
     assert distance(ends_of(0.2).position, ends_of(0.201).position) > 1e-5
 
 
@@ -95,13 +96,13 @@ def test_another_noise_is_another_path():
     ids=["the sampler's noise", "a sum with it", "another loss", "another network", "SGD"],
 )
 def test_what_is_not_quadratic_or_not_additive_is_refused(dynamics):
-    assert _quadratic.build(dynamics(), 10) is None
+    assert _quadratic.build(dynamics(), 10, jnp.float32) is None
 
 
 def test_a_traced_problem_is_refused():
     def built(x):
         problem = sgd.Problem(PROBLEM.network, Dataset(x, DATA.y))
-        return _quadratic.build(langevin(problem, noise=sgd.noise.Isotropic(5, 0.1)), 10) is None
+        return _quadratic.build(langevin(problem, noise=sgd.noise.Isotropic(5, 0.1)), 10, jnp.float32) is None
 
     found = []
     jax.eval_shape(lambda x: found.append(built(x)), DATA.x)

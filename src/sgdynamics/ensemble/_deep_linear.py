@@ -21,7 +21,7 @@ from sgdynamics._types import Scalar, Step
 from sgdynamics.data import Teacher
 from sgdynamics.dynamics import SGD, AbstractDynamics, State, at_step
 from sgdynamics.ensemble._core import Replicas, repeat
-from sgdynamics.ensemble._normals import Pipeline, one_stream
+from sgdynamics.ensemble._normals import Pipeline, drawn_in, one_stream
 from sgdynamics.ensemble._stacks import (
     Matrices,
     Stacks,
@@ -138,7 +138,9 @@ class DeepLinearKernel(eqx.Module):
 
 def build(dynamics: AbstractDynamics, every: int, dtype) -> DeepLinearKernel | None:
     """The kernel, where it is for this dynamics and worth while; else None."""
-    if every < LEAST_STEPS or not isinstance(dynamics, SGD) or not is_deep_linear(dynamics.problem):
+    if every < LEAST_STEPS or not drawn_in(dtype) or type(dynamics) is not SGD:
+        return None
+    if not is_deep_linear(dynamics.problem):
         return None
     sampler = dynamics.sampler
     if not (isinstance(sampler, FullBatch) or (isinstance(sampler, Online) and sampler.batch_size <= MOST_EXAMPLES)):

@@ -16,7 +16,7 @@ from sgdynamics.data import Teacher
 from sgdynamics.dynamics import AbstractDynamics, Langevin, State, at_step
 from sgdynamics.ensemble._core import Replicas, repeat
 from sgdynamics.ensemble._deep_linear import LEAST_STEPS, is_deep_linear, may_differ_from_zero
-from sgdynamics.ensemble._normals import Pipeline, one_stream
+from sgdynamics.ensemble._normals import Pipeline, drawn_in, one_stream
 from sgdynamics.ensemble._stacks import (
     Matrices,
     cut,
@@ -87,7 +87,7 @@ class DeepLinearLangevinKernel(eqx.Module):
 
 def build(dynamics: AbstractDynamics, every: int, dtype) -> DeepLinearLangevinKernel | None:
     """The kernel, where it is for this dynamics and worth while; else None."""
-    if every < LEAST_STEPS or not (isinstance(dynamics, Langevin) and dynamics.order == 1):
+    if every < LEAST_STEPS or not drawn_in(dtype) or type(dynamics) is not Langevin or dynamics.order != 1:
         return None
     drawn = isinstance(dynamics.noise, Isotropic) or (dynamics.fused and isinstance(dynamics.noise, OnlineLinear))
     if not (drawn and is_deep_linear(dynamics.problem)):

@@ -22,6 +22,7 @@ from sgdynamics.data import Dataset
 from sgdynamics.dynamics import SGD, AbstractDynamics, State, at_step
 from sgdynamics.ensemble._core import Replicas, repeat
 from sgdynamics.ensemble._fence import fence
+from sgdynamics.ensemble._normals import drawn_in
 from sgdynamics.ensemble._replicas_last import Last, evaluate, operations, written_out
 from sgdynamics.samplers import AbstractIndexSampler, Online
 
@@ -136,11 +137,11 @@ def _array(gradient: Last | Array, like: Array) -> Array:
 # --- where it is worth while ----------------------------------------------------------------------------------
 
 
-def build(dynamics: AbstractDynamics, every: int, replica_steps: float | int) -> GenericKernel | None:
+def build(dynamics: AbstractDynamics, every: int, dtype, replica_steps: float | int) -> GenericKernel | None:
     """The kernel, on CPUs, where the network's gradient consists of small products and the run is long; else None."""
     if replica_steps * dynamics.initial_position().size < LEAST_WORK:
         return None
-    if every < LEAST_STEPS or not isinstance(dynamics, SGD) or jax.default_backend() != "cpu":
+    if every < LEAST_STEPS or not drawn_in(dtype) or type(dynamics) is not SGD or jax.default_backend() != "cpu":
         return None
     if not isinstance(dynamics.sampler, AbstractIndexSampler | Online):
         return None

@@ -43,9 +43,9 @@ def choose(dynamics: AbstractDynamics, *, every: int, dtype, replica_steps: floa
         or _of_regression(dynamics, every, dtype)
         or _deep_linear.build(dynamics, every, dtype)
         or _deep_linear_langevin.build(dynamics, every, dtype)
-        or _quadratic.build(dynamics, every)
-        or _linear.build(dynamics, every)
-        or _generic.build(dynamics, every, replica_steps)
+        or _quadratic.build(dynamics, every, dtype)
+        or _linear.build(dynamics, every, dtype)
+        or _generic.build(dynamics, every, dtype, replica_steps)
         or _network.build(dynamics, every)
         or reference_kernel
     )

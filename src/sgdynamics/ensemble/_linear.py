@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from sgdynamics._types import Step
 from sgdynamics.dynamics import AbstractDynamics, LinearModes, LinearProcess, State
 from sgdynamics.ensemble._core import Replicas, repeat
-from sgdynamics.ensemble._normals import Pipeline, one_stream
+from sgdynamics.ensemble._normals import Pipeline, drawn_in, one_stream
 from sgdynamics.ensemble._stacks import in_blocks
 
 # going to modes and back costs about as much as this many steps
@@ -71,9 +71,9 @@ def _moved(
     return repeat(steps, body, (x, pipeline.start(step)))[0]
 
 
-def build(dynamics: AbstractDynamics, every: int) -> LinearModesKernel | LinearProcessKernel | None:
+def build(dynamics: AbstractDynamics, every: int, dtype) -> LinearModesKernel | LinearProcessKernel | None:
     """The kernel for a linear process stepped exactly, where it is worth while; else None."""
-    if every < LEAST_STEPS:
+    if every < LEAST_STEPS or not drawn_in(dtype):
         return None
     kernels = {LinearModes: LinearModesKernel, LinearProcess: LinearProcessKernel}
     return kernels[type(dynamics)]() if type(dynamics) in kernels else None

@@ -27,9 +27,15 @@ from sgdynamics.ensemble._fence import fence
 
 # rows of 32 replicas: with threefry's hundred operations a number, half of what XLA would split
 PIECE = 24
+PRECISIONS = ("float32", "float64")
 
 Keys: TypeAlias = tuple[UInt32[Array, "_ replicas"], UInt32[Array, "_ replicas"]] | Key[Array, "_ replicas"]
 Uniforms: TypeAlias = Float[Array, "_ _ replicas"]
+
+
+def drawn_in(dtype) -> bool:
+    """Whether numbers of this type are made here."""
+    return jnp.dtype(dtype).name in PRECISIONS
 
 
 def one_stream(keys: Key[Array, " replicas"]) -> Keys:

@@ -24,7 +24,7 @@ from sgdynamics._types import Step, Vector
 from sgdynamics.data import Teacher
 from sgdynamics.dynamics import AbstractDynamics, Langevin, State, UnderdampedLangevin
 from sgdynamics.ensemble._core import Replicas, repeat
-from sgdynamics.ensemble._normals import Pipeline, one_stream
+from sgdynamics.ensemble._normals import Pipeline, drawn_in, one_stream
 from sgdynamics.ensemble._stacks import in_blocks
 from sgdynamics.noise import AbstractNoise, Constant, Frozen, Isotropic, Sum
 
@@ -112,9 +112,11 @@ def _moved(dynamics: Equation, step: Step, n: Step, state: State, dt: Array, dW:
     return State(state.position + dynamics.displacement(step, n.astype(dt.dtype) * dt, state.position, dt, dW))
 
 
-def build(dynamics: AbstractDynamics, every: int) -> QuadraticKernel | None:
+def build(dynamics: AbstractDynamics, every: int, dtype) -> QuadraticKernel | None:
     """The kernel, where loss and noise are of that kind and it is worth while; else None."""
-    if every < LEAST_STEPS or not isinstance(dynamics, Equation) or not dynamics.problem.is_linear_regression:
+    if every < LEAST_STEPS or not drawn_in(dtype) or type(dynamics) not in (Langevin, UnderdampedLangevin):
+        return None
+    if not dynamics.problem.is_linear_regression:
         return None
     noise, size = dynamics.noise, dynamics.problem.parameters.size
     outputs, inputs = dynamics.problem.network.weight.shape
