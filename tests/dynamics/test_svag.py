@@ -12,7 +12,7 @@ import sgdynamics as sgd
 from sgdynamics import noise
 from sgdynamics.data import Dataset, Teacher
 from sgdynamics.dynamics import SVAG
-from sgdynamics.samplers import Epochs, FullBatch, Online, WithoutReplacement
+from sgdynamics.samplers import AbstractSampler, Epochs, FullBatch, Online, WithoutReplacement
 
 RNG = np.random.default_rng(3)
 KEY = jax.random.key(11)
@@ -123,6 +123,27 @@ def test_the_ensembles_loop_runs_it_on_a_stream():
 def test_bad_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         SVAG(linear(), **{"learning_rate": 0.1, "sampler": 1, **options})
+
+
+class Cyclic(AbstractSampler):
+    """Example after example: a sampler of one's own, with a memory."""
+
+    def init(self, data):
+        return jnp.int32(0)
+
+    def draw(self, data, memory, step, key):
+        return data.take(memory[None]), (memory + 1) % data.samples
+
+    def covariance_factor(self, data):
+        return jnp.array(1.0)
+
+    def check(self, data):
+        pass
+
+
+def test_any_sampler_with_a_memory_is_refused():
+    with pytest.raises(ValueError, match=r"sampler = Cyclic.*independent.*remembers.*WithReplacement"):
+        SVAG(linear(), learning_rate=0.1, sampler=Cyclic())
 
 
 def test_it_has_no_velocity_to_start_with():

@@ -23,7 +23,7 @@ from sgdynamics._problem import Problem
 from sgdynamics._types import PRNGKey, RealScalar, Scalar, Step, Vector
 from sgdynamics.dynamics import _interface
 from sgdynamics.dynamics._interface import AbstractDynamics, Hyperparameter, State, at_step
-from sgdynamics.samplers import AbstractSampler, Epochs, as_sampler
+from sgdynamics.samplers import AbstractSampler, as_sampler
 
 # no step has this number: the second minibatch is independent of all first ones
 SECOND = 2**32 - 1
@@ -38,7 +38,7 @@ class SVAG(AbstractDynamics):
       inner step j of step k draws what step k l + j of SGD would. At l = 1 the second minibatch has weight 0 and is
       not drawn: the path is SGD's.
 
-    Raises `ValueError` for `Epochs`, whose minibatches are not independent.
+    Raises `ValueError` for a sampler with a memory (`Epochs`), whose minibatches are not independent.
     """
 
     takes_velocity: ClassVar[bool] = False
@@ -59,10 +59,11 @@ class SVAG(AbstractDynamics):
     ):
         self.problem, self.sampler = problem, as_sampler(sampler)
         self.sampler.check(problem.data)
-        if isinstance(self.sampler, Epochs):
+        if self.sampler.init(problem.data) is not None:
             raise ValueError(
-                f"sampler = {self.sampler}, but its minibatches must be independent: their anti-correlation within an "
-                "epoch would be stretched with the steps. Use WithoutReplacement, WithReplacement or Online."
+                f"sampler = {self.sampler}, but its minibatches must be independent, and it remembers the last ones: "
+                "their correlation, as that within an epoch, would be stretched with the steps. "
+                "Use WithoutReplacement, WithReplacement or Online."
             )
         self.learning_rate = _interface.learning_rate(learning_rate)
         self.weight_decay = _interface.weight_decay(weight_decay)
