@@ -77,10 +77,16 @@ _UNROLLED = extend.define_prng_impl(
 
 def unrolled(keys: Key[Array, "*n"]) -> Key[Array, "*n"]:
     """The same keys with the rounds written out; keys of another generator, or layout, as they are."""
-    is_threefry = str(jax.random.key_impl(keys)) == "threefry2x32"
-    if is_threefry and jax.config.jax_threefry_partitionable and jax.default_backend() == "cpu" and rolled_by_jax():
+    is_jaxs = str(jax.random.key_impl(keys)) == "threefry2x32"
+    if is_jaxs and jax.config.jax_threefry_partitionable and jax.default_backend() == "cpu" and rolled_by_jax():
         return jax.random.wrap_key_data(jax.random.key_data(keys), impl=_UNROLLED)
     return keys
+
+
+def is_threefry(keys: Key[Array, "*n"]) -> bool:
+    """Whether the keys draw by threefry, JAX's or this module's: then each draws the same alone and mapped over."""
+    kind = jax.random.key_impl(keys)
+    return str(kind) == "threefry2x32" or kind == _UNROLLED
 
 
 @cache

@@ -32,6 +32,8 @@ KEY = jax.random.key(3)
 S = sgd.statistics
 data = sgd.data.teacher_student(KEY, samples=40, inputs=6, label_noise_std=0.5)
 regression = sgd.Problem(sgd.networks.Linear(6, 1), data)
+wide = sgd.data.teacher_student(KEY, samples=40, inputs=16, label_noise_std=0.5)  # as many as replicas
+square = sgd.Problem(sgd.networks.Linear(16, 1), wide)
 network = sgd.Problem(sgd.networks.MLP((6, 4, 1), jnp.tanh, key=KEY), data)
 linear = sgd.Problem(sgd.networks.DeepLinear((3, 3, 3), key=KEY), sgd.data.Teacher(np.eye(3), 0.3))
 
@@ -39,13 +41,15 @@ def cases(η):
     return {
         "regression": sgd.SGD(regression, learning_rate=η, sampler=4, momentum=0.5),
         "epochs": sgd.SGD(regression, learning_rate=η, sampler=Epochs(4)),
+        "as many parameters as replicas": sgd.SGD(square, learning_rate=η, sampler=4),
         "network": sgd.SGD(network, learning_rate=η, sampler=4),
         "Langevin": sgd.Langevin(network, learning_rate=η, sampler=4, substeps=1),
         "deep linear": sgd.SGD(linear, learning_rate=η, sampler=sgd.samplers.Online(1)),
     }
 
 STATISTICS = {
-    "mean": S.Mean(), "covariance": S.Covariance(), "lagged": S.Autocovariance((0, 3)), "snapshot": S.Snapshots((9,))
+    "mean": S.Mean(), "covariance": S.Covariance(), "snapshot": S.Snapshots((9,)),
+    "lagged": S.Autocovariance(tuple(range(0, 24, 3))),  # as many lags as groups
 }
 
 def simulated(dynamics, steps=33):
@@ -58,10 +62,9 @@ def program(dynamics):
     kernel = _kernels.choose(dynamics, every=3, dtype=dtype)
     dynamics, statistics, kernel = _simulate.cast((dynamics, STATISTICS, kernel), dtype)
     run = _simulate.Run(dynamics, statistics, kernel, 16, 33, 0, 3, 8)
-    start = run._spread(jnp.tile(dynamics.initial_position()[None], (16, 1)))
-    replicas = run._spread(_simulate._replicate(run.dynamics, start, None, run._spread(KEY)))
+    start = jnp.tile(dynamics.initial_position()[None], (16, 1))
     number = _simulate._int
-    sums = run._spread(_simulate._open(run.statistics, replicas, run.groups, number(11), 3))
+    replicas, sums = run.started(start, None, None, KEY, lambda steps: None)
     arguments = (run.dynamics, run.statistics, replicas, sums, number(0), number(11), number(3), run.kernel)
     return _simulate._evolve.lower(*arguments).compile().compiled.as_text()
 
@@ -71,7 +74,7 @@ for name, dynamics in cases(0.05).items():
     before = len(compiled)
     simulated(cases(0.06)[name], 36)
     anew = len(compiled) - before
-    text = program(dynamics) if name in ("epochs", "deep linear") else " while("
+    text = program(dynamics) if name in ("epochs", "as many parameters as replicas", "deep linear") else " while("
     kinds = "infeed|outfeed|send|recv|all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
     out[name] = {
         "devices": result.provenance["devices"],

@@ -98,6 +98,12 @@ def test_a_run_is_in_float32_unless_told():
             assert run.state.position.dtype == expected and run.provenance["dtype"] == jnp.dtype(expected).name
 
 
+def test_keys_that_draw_otherwise_when_mapped_over_are_refused():
+    key = jax.random.key(0, impl="rbg")
+    with pytest.raises(ValueError, match=r"key is one of rbg.*threefry2x32"):
+        sgd.simulate(descent(), Mean(), replicas=8, steps=10, key=key)
+
+
 def test_kernels_can_be_named():
     run = sgd.simulate(descent(), Mean(), replicas=8, steps=100, every=50, key=KEY, kernel=reference_kernel)
     chosen = sgd.simulate(descent(), Mean(), replicas=8, steps=100, every=50, key=KEY)

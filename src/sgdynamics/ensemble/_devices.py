@@ -5,7 +5,8 @@ collective. The statistics' sums are spread with their groups of replicas. The d
 are the same on any number of devices.
 
 On CPUs a device is a core (`jax.config.update("jax_num_cpu_devices", n)` before JAX starts): two loops on a core each
-are faster than one loop whose every operation is shared out between two cores.
+are faster than one loop whose every operation is shared out between two cores. What all replicas share, such as the
+data, is copied to each of them.
 """
 
 from typing import Any
@@ -45,26 +46,40 @@ class Spread(eqx.Module):
 
 
 def mesh_for(groups: Groups) -> Mesh | None:
-    """The CPU devices that share out the groups of replicas evenly, as many as can; None where that is one."""
+    """The CPU devices that share out the groups of replicas evenly, as many as can; None where that is one, and where
+    the user has chosen a device (`jax.default_device`)."""
     devices = jax.devices()
-    if devices[0].platform != "cpu" or not groups.even:
+    if devices[0].platform != "cpu" or not groups.even or jax.config.jax_default_device is not None:
         return None
     number = max(n for n in range(1, len(devices) + 1) if groups.count % n == 0)
     return None if number == 1 else Mesh(np.array(devices[:number]), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-def spread(tree: PyTree, mesh: Mesh, *lengths: int) -> PyTree:
-    """The tree on the devices of the mesh: arrays are cut along their first axis that has one of the `lengths`, and
-    copied to every device where they have none. (What an array means does not depend on how it is cut.)"""
+def everywhere(tree: PyTree, mesh: Mesh) -> PyTree:
+    """The tree, copied to every device of the mesh."""
+    return jax.tree.map(lambda x: jax.device_put(x, NamedSharding(mesh, EVERYWHERE)) if eqx.is_array(x) else x, tree)
 
-    def placed(x: Any) -> Any:
+
+def spread(tree: PyTree, mesh: Mesh) -> PyTree:
+    """The tree with its arrays' first axis, replicas, cut into a share for each device; scalars are copied."""
+    one = lambda x: jax.device_put(x, NamedSharding(mesh, SPREAD if x.ndim else EVERYWHERE)) if eqx.is_array(x) else x
+    return jax.tree.map(one, tree)
+
+
+def spread_sums(sums: PyTree, mesh: Mesh, of_twice_as_many: PyTree) -> PyTree:
+    """The statistics' sums, cut along replicas or groups: the axis that is longer in `of_twice_as_many`, the shapes of
+    the sums of twice as many replicas and groups."""
+
+    def one(x: Any, other: Any) -> Any:
         if not eqx.is_array(x):
             return x
-        axis = next((axis for axis, length in enumerate(x.shape) if length in lengths), None)
-        cut = EVERYWHERE if axis is None else PartitionSpec(*[None] * axis, AXIS)
+        longer = [axis for axis, (n, m) in enumerate(zip(x.shape, other.shape, strict=True)) if m > n]
+        cut = PartitionSpec(*[None] * longer[0], AXIS) if longer else EVERYWHERE
         return jax.device_put(x, NamedSharding(mesh, cut))
 
-    return jax.tree.map(placed, tree)
+    # the trees differ in what is not an array: how many replicas there are
+    leaves, structure = jax.tree.flatten(sums)
+    return jax.tree.unflatten(structure, map(one, leaves, jax.tree.leaves(of_twice_as_many)))
 
 
 def gathered(tree: PyTree) -> PyTree:

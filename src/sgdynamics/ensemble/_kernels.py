@@ -7,6 +7,7 @@ the cheapest by `_regression_cost` is taken. The choice is recorded in the ensem
 """
 
 import math
+from typing import Any
 
 import jax
 
@@ -37,7 +38,11 @@ REGRESSION = {
 
 
 def choose(dynamics: AbstractDynamics, *, every: int, dtype, replica_steps: float | int = math.inf) -> Kernel:
-    """The kernel for records `every` steps apart, in a run of so many steps of all replicas together."""
+    """The kernel for records `every` steps apart, in a run of so many steps of all replicas together.
+
+    It is for this dynamics: its data and noise, and whether there is momentum, weight decay or label noise, are built
+    in where they are known. For another dynamics choose anew.
+    """
     return (
         _on_gpu(dynamics, every, dtype)
         or _of_regression(dynamics, every, dtype)
@@ -53,9 +58,17 @@ def choose(dynamics: AbstractDynamics, *, every: int, dtype, replica_steps: floa
 
 def _on_gpu(dynamics: AbstractDynamics, every: int, dtype) -> Kernel | None:
     """Many steps in one launch, on devices that can."""
-    if not _pallas_launch.worth(jax.devices()[0]):
+    if not _pallas_launch.worth(_device()):
         return None
     return _pallas_regression.build(dynamics, every, dtype) or _pallas_deep_linear.build(dynamics, every, dtype)
+
+
+def _device() -> Any:
+    """Where arrays are placed: the first device, unless the user has chosen one."""
+    chosen = jax.config.jax_default_device
+    if isinstance(chosen, str):
+        return jax.devices(chosen)[0]
+    return jax.devices()[0] if chosen is None else chosen
 
 
 def _of_regression(dynamics: AbstractDynamics, every: int, dtype) -> Kernel | None:

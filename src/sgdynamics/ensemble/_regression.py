@@ -1,4 +1,4 @@
-"""SGD on one-output linear regression: what its three forms of the replicas' loop share, and what each costs.
+"""SGD on one-output linear regression: what its three forms of the replicas' loop share.
 
 With x_i the rows of X [samples, inputs], E = X w − y the residuals and i_1 … i_S the indices of a minibatch,
 
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from sgdynamics._checks import known_zero
-from sgdynamics._random import unrolled, words
+from sgdynamics._random import WORDS_APART, unrolled, words
 from sgdynamics._types import Step
 from sgdynamics.data import Dataset
 from sgdynamics.dynamics import SGD, AbstractDynamics, at_step
@@ -30,8 +30,9 @@ from sgdynamics.ensemble._core import Replicas, repeat
 from sgdynamics.ensemble._fence import fence
 from sgdynamics.samplers import AbstractIndexSampler, WithReplacement
 
-# rows are added up in one pass over the sums, so many at a time; beyond, programs grow and gain nothing
-ROWS_AT_ONCE = 32
+# rows are added up in one pass over the sums, so many at a time; beyond, programs grow and gain nothing. (Up to here
+# `words` come one by one, beyond as one array, which can be cut.)
+ROWS_AT_ONCE = WORDS_APART
 
 Indices: TypeAlias = Sequence[Int[Array, " replicas"]] | Int[Array, "batch replicas"]
 Variables: TypeAlias = Float[Array, "replicas n"]
@@ -51,7 +52,8 @@ class Terms(eqx.Module):
 
 def is_regression(dynamics: AbstractDynamics) -> bool:
     """SGD on a plain finite data set, drawn by index, with a linear network of one output."""
-    if not (isinstance(dynamics, SGD) and isinstance(dynamics.sampler, AbstractIndexSampler)):
+    # a subclass may have a step of its own
+    if not (type(dynamics) is SGD and isinstance(dynamics.sampler, AbstractIndexSampler)):
         return False
     problem = dynamics.problem
     if not (problem.is_linear_regression and type(problem.data) is Dataset):

@@ -27,13 +27,13 @@ class CountsKernel(eqx.Module):
         x, y = dynamics.problem.data.x, dynamics.problem.data.y.reshape(1, -1)
 
         def force(w: Array, indices: Indices, step: Step) -> Array:
-            E = w @ x.T - y
+            E = jnp.matmul(w, x.T, precision="highest") - y
             share = jnp.asarray(-1 / len(indices), x.dtype)
             replica = jnp.arange(w.shape[0])[:, None]
             n = fence(
                 step, lambda i: jnp.zeros_like(E).at[replica, i].add(share, mode="promise_in_bounds"), stacked(indices)
             )
-            return (n * E) @ x
+            return jnp.matmul(n * E, x, precision="highest")
 
         return State(*descend(dynamics, self.terms, replicas, steps, force))
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, PyTree
 
 from sgdynamics import _checks
+from sgdynamics._random import is_threefry
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import SGD, AbstractDynamics, Descent, State
 from sgdynamics.ensemble import _devices, _kernels
@@ -78,7 +79,9 @@ def simulate(
       would draw the same minibatches again. With `samplers.Epochs` it begins a new epoch: end the run before on a
       whole one, or the noise of the part that was cut off does not cancel, and flat directions diffuse.
     - dtype: float32 unless told; data, hyperparameters and θ are cast on entry.
-    - groups: of replicas, between which errors are measured.
+    - groups: of replicas, between which errors are measured. On several CPU devices (the command line makes one of
+      every core) replicas are shared out by whole groups of equal size: where `groups` does not divide `replicas`, one
+      device does it all.
     - kernel: the form of the loop; None: chosen by cost (`ensemble.choose`).
     - progress: True for a bar, or a callable that is told how many steps were just done.
 
@@ -96,6 +99,7 @@ def simulate(
     dtype = _precision(dtype)
     if kernel is None:
         kernel = _kernels.choose(dynamics, every=every, dtype=dtype, replica_steps=replicas * (burn_in + steps))
+    _addressed(key)
     start_key, run_key = jax.random.split(key)
     positions, velocities = starts(dynamics, initial, replicas, start_key)
     memory = getattr(initial, "memory", None)
@@ -123,7 +127,7 @@ class Run:
                 raise ValueError(f"statistics holds {leaf!r}, but every leaf must be one of sgdynamics.statistics.")
         self.mesh = _devices.mesh_for(self.groups)
         if self.mesh is not None:
-            pieces = _devices.spread((dynamics, statistics, kernel), self.mesh)
+            pieces = _devices.everywhere((dynamics, statistics, kernel), self.mesh)
             self.dynamics, self.statistics, self.kernel = *pieces[:2], _devices.Spread(pieces[2], self.mesh)
 
     @property
@@ -132,25 +136,32 @@ class Run:
         return 1 if self.mesh is None else self.mesh.size
 
     def __call__(self, positions, velocities, memory, key, report) -> tuple[Replicas, Sums]:
-        positions, velocities, key = self._spread((positions, velocities, key))
-        replicas = remembering(_replicate(self.dynamics, positions, velocities, key), memory)
-        replicas = self._spread(replicas)
-        self._check(replicas)
+        replicas, sums = self.started(positions, velocities, memory, key, report)
 
         def record(carry, start, length):
             replicas, sums = carry
             return _evolve(self.dynamics, self.statistics, replicas, sums, start, length, _int(self.every), self.kernel)
 
-        replicas = self._unrecorded(replicas, self.burn_in, report)
-        sums = self._spread(_open(self.statistics, replicas, self.groups, _int(self.records), self.every))
         carry = _chunked(record, (replicas, sums), self.records, report, self.every, alive=lambda c: c[0].alive)
         replicas, sums = carry
         replicas = self._unrecorded(replicas, self.rest, report)
         return (replicas, sums) if self.mesh is None else _devices.gathered((replicas, sums))
 
-    def _spread(self, tree: PyTree) -> PyTree:
-        """A tree of arrays, those of replicas and of groups shared out to the devices."""
-        return tree if self.mesh is None else _devices.spread(tree, self.mesh, self.groups.replicas, self.groups.count)
+    def started(self, positions, velocities, memory, key, report) -> tuple[Replicas, Sums]:
+        """The replicas after their burn-in, and empty sums, each where it belongs."""
+        if self.mesh is not None:
+            positions, velocities = _devices.spread((positions, velocities), self.mesh)
+            key = _devices.everywhere(key, self.mesh)
+        replicas = remembering(_replicate(self.dynamics, positions, velocities, key), memory)
+        replicas = replicas if self.mesh is None else _devices.spread(replicas, self.mesh)
+        self._sums_of(replicas, self.groups)  # the statistics' own checks, before anything runs
+        replicas = self._unrecorded(replicas, self.burn_in, report)
+        sums = _open(self.statistics, replicas, self.groups, _int(self.records), self.every)
+        if self.mesh is None:
+            return replicas, sums
+        twice = Groups(2 * self.groups.replicas, 2 * self.groups.count)
+        double = lambda x: jax.ShapeDtypeStruct((2 * x.shape[0], *x.shape[1:]), x.dtype) if x.ndim else x
+        return replicas, _devices.spread_sums(sums, self.mesh, self._sums_of(jax.tree.map(double, replicas), twice))
 
     def _unrecorded(self, replicas: Replicas, steps: int, report) -> Replicas:
         def blocks_of(size):
@@ -160,10 +171,10 @@ class Run:
         replicas = _chunked(blocks_of(BLOCK), replicas, steps // BLOCK, report, BLOCK, alive)
         return _chunked(blocks_of(steps % BLOCK), replicas, min(steps % BLOCK, 1), report, steps % BLOCK, alive)
 
-    def _check(self, replicas: Replicas) -> None:
-        """The statistics' own checks of sizes, lags and steps, before anything runs."""
-        opened = lambda replicas: _open(self.statistics, replicas, self.groups, self.records, self.every)
-        eqx.filter_eval_shape(opened, replicas)
+    def _sums_of(self, replicas: Replicas, groups: Groups) -> PyTree:
+        """The shapes of the sums."""
+        opened = lambda replicas: _open(self.statistics, replicas, groups, self.records, self.every)
+        return eqx.filter_eval_shape(opened, replicas)
 
 
 @eqx.filter_jit
@@ -223,6 +234,15 @@ def _records_meet_every_position(dynamics: AbstractDynamics, steps: int, every: 
             "the weights may be a hundred times smaller than its average over the epoch, or half as large again. "
             f"Use every = 1, or one that shares no factor with {period}.",
             stacklevel=3,
+        )
+
+
+def _addressed(key: PRNGKey) -> None:
+    """An error for keys that, mapped over replicas, do not draw what each draws alone."""
+    if not is_threefry(key):
+        raise ValueError(
+            f"key is one of {jax.random.key_impl(key)}, but it must be one of threefry2x32: mapped over replicas, "
+            'other generators draw from the first key alone. Make it with jax.random.key(seed, impl="threefry2x32").'
         )
 
 
