@@ -1,5 +1,6 @@
-"""The benchmarks: contenders do the same work, records are complete, missing peers are named, floors are held."""
+"""The benchmarks: contenders do the same work, records are complete, missing peers are named, ratios are held."""
 
+import functools
 import importlib.util
 import json
 import sys
@@ -16,9 +17,9 @@ from sgdynamics import cli
 from sgdynamics.ensemble import reference_kernel
 from sgdynamics_benchmarks import (
     deep_linear,
-    floors,
     langevin,
     limits,
+    must_hold,
     oscillators,
     peers,
     regression,
@@ -73,9 +74,31 @@ def test_the_c_limit_of_the_deep_network_makes_the_paths_of_the_library(width, d
 
 
 def test_without_a_compiler_the_limit_is_skipped_by_name(monkeypatch):
-    monkeypatch.setenv("CC", "no-such-compiler")
-    with pytest.raises(Missing, match="no C compiler"):
+    monkeypatch.setenv("CC", "no-such-compiler -m64")
+    with pytest.raises(Missing, match=r"no C compiler \(no-such-compiler\)"):
         limits.library("regression", "-DANEW")
+
+
+def test_a_compiler_that_does_not_end_is_skipped_by_name(monkeypatch, tmp_path):
+    (tmp_path / "slow").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "slow").chmod(0o755)
+    monkeypatch.setenv("CC", f"{tmp_path}/slow -m64")
+    monkeypatch.setattr(limits, "SECONDS", 0.1)
+    with pytest.raises(Missing, match=r"slow cannot be run: .* timed out"):
+        limits.library("regression", "-DANEW")
+
+
+def test_a_library_that_cannot_be_loaded_is_skipped_by_name(monkeypatch, tmp_path):
+    (tmp_path / "idle").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "idle").chmod(0o755)
+    monkeypatch.setenv("CC", f"{tmp_path}/idle")
+    with pytest.raises(Missing, match="cannot be loaded"):
+        limits.library("regression", "-DANEW")
+
+
+def test_the_limit_leaves_subnormal_numbers_as_they_are():
+    prepared(lambda: limits.library("regression"))
+    assert np.float32(1.2e-38) * np.float32(0.5) > 0
 
 
 # --- peers make the same steps --------------------------------------------------------------------------------
@@ -103,6 +126,7 @@ SAME = {
         ("regression", "NumPy"),
         ("regression", "vmap(scan), all cores"),
         ("regression", "PyTorch bmm"),
+        ("regression", "PyTorch embedding_bag"),
         ("regression", "PyTorch torch.func vmap(grad)"),
         ("deep_linear", "NumPy"),
         ("deep_linear", "vmap(scan(grad)), all cores"),
@@ -113,11 +137,25 @@ SAME = {
 )
 def test_a_peer_has_the_moments_of_the_library(benchmark, name):
     contenders, descent, of = SAME[benchmark]()
-    expected, found = reference(descent, REPLICAS, STEPS), prepared(contenders[name + of].prepare)()
+    found = prepared(contenders[name + of].prepare)()
     found = np.concatenate([np.asarray(leaf).reshape(*shape) for leaf, shape in parts(found, benchmark)], axis=1)
+    have_the_same_moments(found, reference(descent, REPLICAS, STEPS))
+
+
+@pytest.mark.long
+def test_other_noise_has_other_moments(monkeypatch):
+    expected = reference(deep_linear.descent(deep_linear.problem(3, 2)), REPLICAS, STEPS)
+    monkeypatch.setattr(deep_linear, "LABEL_NOISE", 0.0)
+    found = prepared(deep_linear.contenders(DEEP, REPLICAS)[f"NumPy, R = {REPLICAS}"].prepare)()
+    with pytest.raises(AssertionError):
+        have_the_same_moments(found.swapaxes(0, 1).reshape(REPLICAS, -1), expected)
+
+
+def have_the_same_moments(found, expected):
+    """Of 2,048 replicas, the spread is known to 1.6 %: six standard errors."""
     spread = expected.std(axis=0)
     np.testing.assert_array_less(np.abs(found.mean(axis=0) - expected.mean(axis=0)), 8 * spread / REPLICAS**0.5 + 1e-6)
-    np.testing.assert_allclose(found.std(axis=0), spread, rtol=0.25, atol=1e-6)
+    np.testing.assert_allclose(found.std(axis=0), spread, rtol=0.1, atol=1e-6)
 
 
 def parts(found, benchmark):
@@ -181,46 +219,140 @@ def test_a_missing_peer_is_skipped_by_name(monkeypatch):
     assert "skipped: theirs: torch is not installed" in throughput.table(record)
 
 
-def test_the_floors_are_held_by_the_median_of_paired_rounds(monkeypatch):
+def test_the_ratios_are_held_by_the_median_of_paired_rounds(monkeypatch):
     of = {"work": 10.0, "seconds": [1.0, 2.0, 4.0], "rate": 5.0}
     to = {"work": 1.0, "seconds": [1.0, 1.0, 1.0], "rate": 1.0}
     record = {"contenders": {"ours": of, "theirs": to}}
-    rows = (("one", "ours", "theirs", 4.0, 6.0), ("one", "ours", "gone", 1.0, None), ("two", "", "", 1.0, None))
-    monkeypatch.setattr(floors, "FLOORS", rows)
-    held, missing = floors.hold({"one": record})
+    Row = must_hold.Row
+    rows = (Row("one", "ours", "theirs", 4.0, 6.0), Row("one", "ours", "gone", 1.0), Row("two", "", "", 1.0))
+    elsewhere, rate = Row("one", "ours", "theirs", 4.0, platform="gpu"), Row("one", "ours", None, 5.0)
+    monkeypatch.setattr(must_hold, "ROWS", (*rows, elsewhere, rate))
+    held, missing, not_here, alone = must_hold.hold({"one": record})
     assert held["measured"] == 5.0 and (held["lowest"], held["highest"]) == (2.5, 10.0)
     assert held["met"] is True and held["aim_met"] is False
     assert missing["measured"] is None and missing["met"] is None
-    assert "| one | ours | theirs | 4 | 6 | 5 | 2.5 … 10 | yes |" in floors.table([held, missing])
+    assert not_here["measured"] is None and not_here["met"] is None
+    assert alone["measured"] == 5.0 and alone["met"] is True
+    assert "| one | ours | theirs | 4 | 6 | 5 | 2.5 … 10 | yes, not the aim |" in must_hold.table([held, missing])
+    assert "not measured: no CUDA device" in must_hold.table([not_here])
 
 
-def test_every_floor_names_contenders_that_there_are():
+def test_every_ratio_names_contenders_that_there_are():
     there = {
         "regression": regression.contenders(regression.Size()),
-        "deep_linear": deep_linear.contenders(deep_linear.Size(), 64),
+        "deep_linear": deep_linear.contenders(deep_linear.Size(), 64) | deep_linear.on_cuda(deep_linear.Size()),
         "langevin": langevin.contenders(langevin.Size()),
         "oscillators": oscillators.contenders(oscillators.Size(inputs=4)),
         "tanh_network": tanh_network.contenders(tanh_network.Size()),
     }
-    for benchmark, of, to, least, aim in floors.FLOORS:
-        assert {of, to} <= set(there[benchmark]) and (aim is None or aim > least)
+    for row in must_hold.ROWS:
+        assert {row.contender, row.against} - {None} <= set(there[row.benchmark])
+        assert row.aim is None or row.at_least is None or row.aim > row.at_least
+
+
+def test_without_a_gpu_its_contenders_are_skipped_by_name():
+    contenders = deep_linear.on_cuda(deep_linear.QUICK)
+    if jax.default_backend() == "gpu":
+        pytest.skip("there is one")
+    skipped = throughput.measure(contenders, quick=True, rounds=1)["skipped"]
+    assert skipped == dict.fromkeys(contenders, "no CUDA device")
+
+
+def test_replicas_that_diverge_are_an_error():
+    problem = regression.descent(regression.QUICK).problem
+    run = peers.simulated(sgd.SGD(problem, learning_rate=1e3, sampler=2), replicas=32, steps=40, every=20).prepare()
+    with pytest.warns(UserWarning, match="diverged"), pytest.raises(FloatingPointError, match="32 of 32 replicas"):
+        run()
+
+
+def test_the_record_says_how_simulate_ran():
+    run = peers.simulated(regression.descent(regression.QUICK), replicas=32, steps=40, every=20)
+    details = throughput.measure({"simulate": run}, quick=True, rounds=1)["contenders"]["simulate"]["details"]
+    assert details == {"kernel": "ResidualKernel", "devices": 1, "dtype": "float32"}
+
+
+@pytest.mark.parametrize("replicas", [1, 7, 12])
+def test_any_number_of_replicas_is_shared_out(monkeypatch, replicas):
+    monkeypatch.setattr(jax, "device_count", lambda: 5)
+    found = []
+    monkeypatch.setattr(jax, "devices", lambda: list(range(5)))
+    monkeypatch.setattr(jax, "make_mesh", lambda shape, *_, **options: found.append((shape, options["devices"])))
+    monkeypatch.setattr(jax, "shard_map", lambda f, **_: f)
+    peers.on_all_devices(lambda key: key, replicas)
+    number = {1: 1, 7: 1, 12: 4}[replicas]
+    assert found == [((number,), list(range(number)))]
+
+
+def benchmarks(monkeypatch, **runs):
+    """In the place of all benchmarks, these."""
+    for name, run in runs.items():
+        module = types.ModuleType(f"sgdynamics_benchmarks.{name}")
+        module.run = run
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(sgdynamics_benchmarks, "BENCHMARKS", dict.fromkeys(runs, "nothing at all"))
+    monkeypatch.setattr("sgdynamics_benchmarks.runner.BENCHMARKS", dict.fromkeys(runs, "nothing at all"))
+
+
+def nothing(quick, rounds):
+    contenders = {"simulate": Contender(lambda: lambda: 0, 1.0), "peer": Contender(lambda: lambda: 0, 1.0)}
+    return throughput.measure(contenders, quick=quick, rounds=rounds) | {"base": "peer"}
+
+
+def failing(quick, rounds):
+    raise RuntimeError("out of luck")
 
 
 def test_the_command_writes_records_ratios_and_a_picture(monkeypatch, tmp_path, capsys):
-    fake = types.ModuleType("sgdynamics_benchmarks.fake")
-    contenders = {"simulate": Contender(lambda: lambda: 0, 1.0), "peer": Contender(lambda: lambda: 0, 1.0)}
-    fake.run = lambda quick, rounds: throughput.measure(contenders, quick=quick, rounds=rounds) | {"base": "peer"}
-    monkeypatch.setitem(sys.modules, fake.__name__, fake)
-    monkeypatch.setattr(sgdynamics_benchmarks, "BENCHMARKS", {"fake": "nothing at all"})
-    monkeypatch.setattr("sgdynamics_benchmarks.runner.BENCHMARKS", {"fake": "nothing at all"})
+    benchmarks(monkeypatch, fake=nothing)
     assert cli.main(["bench", "--quick", "--rounds", "3", "--out", str(tmp_path / "here")]) == 0
     record = json.loads((tmp_path / "here/fake.json").read_text())
-    assert {"processor", "cores", "system", "device", "devices", "date", "versions"} <= set(record["machine"])
+    told = {
+        "processor",
+        "cores",
+        "memory_bytes",
+        "system",
+        "device",
+        "devices",
+        "load",
+        "date",
+        "environment",
+        "commit",
+    }
+    assert told | {"versions"} <= set(record["machine"])
     assert {"jax", "diffrax", "numpy"} <= set(record["machine"]["versions"])
     assert all(len(contender["seconds"]) == 3 for contender in record["contenders"].values())
     assert json.loads((tmp_path / "here/ratios.json").read_text())["ratios"] == []
     assert (tmp_path / "here/fake.png").stat().st_size > 1000
+    assert "10⁶ replica-steps/s" in (tmp_path / "here/fake.md").read_text()
     assert "nothing at all" in capsys.readouterr().out
+
+
+def test_a_benchmark_that_fails_does_not_stop_the_others(monkeypatch, tmp_path, capsys):
+    benchmarks(monkeypatch, bad=failing, good=nothing)
+    assert cli.main(["bench", "--rounds", "1", "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "bad failed:" in said and "out of luck" in said and "failed: bad" in said
+    assert {path.name for path in tmp_path.glob("*.json")} == {"good.json", "ratios.json"}
+
+
+def test_ratios_of_other_benchmarks_are_kept(monkeypatch, tmp_path):
+    benchmarks(monkeypatch, one=nothing, two=nothing)
+    monkeypatch.setattr(must_hold, "ROWS", [must_hold.Row(name, "simulate", "peer", 0.0) for name in ("one", "two")])
+    ratios = lambda: {
+        row["benchmark"]: row["measured"] for row in json.loads((tmp_path / "ratios.json").read_text())["ratios"]
+    }
+    assert cli.main(["bench", "--rounds", "3", "--out", str(tmp_path)]) == 0
+    before = ratios()
+    assert cli.main(["bench", "two", "--rounds", "3", "--out", str(tmp_path)]) == 0
+    assert list(ratios()) == ["one", "two"]
+    assert ratios()["one"] == before["one"] and ratios()["two"] != before["two"]
+
+
+def test_tiny_sizes_have_a_folder_of_their_own(monkeypatch, tmp_path):
+    benchmarks(monkeypatch, fake=nothing)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["bench", "--quick"]) == 0
+    assert (tmp_path / "results/bench-quick/fake.json").exists() and not (tmp_path / "results/bench").exists()
 
 
 def test_an_unknown_benchmark_is_refused(tmp_path, capsys):
@@ -242,10 +374,30 @@ def test_every_contender_has_a_rate(name, tmp_path):
     record = json.loads(json.dumps(module.run(quick=True, rounds=1)))
     rates = [contender["rate"] for contender in record["contenders"].values()]
     assert rates and np.all(np.isfinite(rates)) and np.min(rates) > 0
-    optional = {"torch", "torchsde"} - {name for name in ("torch", "torchsde") if importlib.util.find_spec(name)}
-    assert all(any(gone in reason for gone in optional) or "C" in reason for reason in record["skipped"].values())
+    assert all(map(may_be_missing, record["skipped"].items()))
     throughput.draw(record, tmp_path / "picture.png")
     assert throughput.table(record).count("\n") >= len(rates)
+
+
+def may_be_missing(skipped):
+    """Whether this machine has not what a contender was skipped for."""
+    name, reason = skipped
+    if "CUDA" in name:
+        return reason == "no CUDA device" and jax.default_backend() != "gpu"
+    if "C limit" in name:
+        return reason == (no_compiler() or "there is one")
+    gone = [package for package in ("torch", "torchsde") if not importlib.util.find_spec(package)]
+    return reason in [f"{package} is not installed; pip install 'sgdynamics[bench]'" for package in gone]
+
+
+@functools.cache
+def no_compiler():
+    """Why there is none."""
+    try:
+        limits.compiler()
+    except Missing as missing:
+        return str(missing)
+    return None
 
 
 @pytest.mark.long

@@ -1,20 +1,23 @@
 """Replica-steps per second of online SGD, batch size 1, of a deep linear network: four layers 12×12, label noise 0.3.
 
-Peers make the same step with generators of their own and gather no statistics:
+Peers make the same step, with generators of their own but for C, and gather no statistics:
 
     NumPy               back-propagation written out, replicas in batched products
     vmap(scan(grad))    the gradient of the example's loss in a scan, mapped over replicas, shared out to devices
     PyTorch bmm         back-propagation written out, replicas in batched products
     C limit             `limits/deep_linear.c`: the library's own draws, sixteen replicas a vector, all cores
+
+On an NVIDIA GPU `simulate` is measured with more replicas, too, beside the form that XLA makes there.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import sgdynamics as sgd
+from sgdynamics.ensemble import DeepLinearKernel
 from sgdynamics.networks import DeepLinear
 from sgdynamics.samplers import Online
 from sgdynamics_benchmarks import limits, peers
@@ -25,7 +28,8 @@ LEARNING_RATE, LABEL_NOISE, EVERY = 0.005, 0.3, 20
 
 @dataclass(frozen=True)
 class Size:
-    """Of the network, and replica-steps in a round: of `simulate`, NumPy and JAX, PyTorch, and C."""
+    """Of the network, and replica-steps in a round: of `simulate`, NumPy and JAX, PyTorch, and C; on a GPU, replicas
+    and steps of `simulate` there."""
 
     width: int = 12
     depth: int = 4
@@ -34,19 +38,24 @@ class Size:
     peers_work: int = 150_000
     torch_work: int = 80_000
     limit_work: int = 8_000_000
+    cuda_replicas: int = 131_072
+    cuda_steps: int = 2000
 
 
-QUICK = Size(width=3, depth=2, replicas=(16,), work=16 * 40, peers_work=16 * 5, torch_work=16 * 5, limit_work=16 * 40)
+QUICK = Size(
+    width=3, depth=2, replicas=(16,), work=16 * 40, peers_work=16 * 5, torch_work=16 * 5, limit_work=16 * 40,
+    cuda_replicas=64, cuda_steps=40,
+)  # fmt: skip
 
 
 def run(quick: bool = False, rounds: int | None = None) -> Record:
     """The rates of all contenders, for each number of replicas."""
     size = QUICK if quick else Size()
-    groups = [contenders(size, replicas) for replicas in size.replicas]
+    groups = [*(contenders(size, replicas) for replicas in size.replicas), on_cuda(size)]
     record = measure({name: one for group in groups for name, one in group.items()}, quick=quick, rounds=rounds)
     base = {name: next(iter(group)) for group in groups for name in group}
     title = f"deep linear network, {size.depth} layers {size.width}×{size.width}, online, batch size 1, float32"
-    return record | {"title": title, "base": base}
+    return record | {"title": title, "base": base, "size": asdict(size)}
 
 
 def problem(width: int = 12, depth: int = 4) -> sgd.Problem:
@@ -84,6 +93,18 @@ def contenders(size: Size, replicas: int) -> dict[str, Contender]:
         "C limit": Contender(lambda: limits.deep_linear(start, teacher, keys, LEARNING_RATE, limit), replicas * limit),
     }
     return {f"{name}, R = {replicas}": contender for name, contender in rows.items()}
+
+
+def on_cuda(size: Size) -> dict[str, Contender]:
+    """`simulate` on a GPU: with the kernel chosen there, and with that of CPUs, which XLA compiles for any device."""
+    learned, steps = descent(problem(size.width, size.depth)), size.cuda_steps
+    forms = {"simulate, on CUDA, XLA form": DeepLinearKernel(True, True), "simulate, on CUDA": None}
+    return {
+        name: peers.on_cuda(
+            peers.simulated(learned, replicas=size.cuda_replicas, steps=steps, every=steps // 2, kernel=kernel)
+        )
+        for name, kernel in forms.items()
+    }
 
 
 def numpy_sgd(weights: np.ndarray, matrix: np.ndarray, replicas: int, steps: int) -> np.ndarray:

@@ -1,16 +1,17 @@
 """Path-steps per second of the deep linear network's Langevin SDE: four layers 12×12, label noise, Euler-Maruyama.
 
-The noise is anisotropic and depends on θ: of rank 288 at most in 576 dimensions. All but the dense route know its
-structure, S = Δ(G + Gᵀ)/√2 + σZ pulled back through the layers:
+The noise is anisotropic and depends on θ: of rank 144 at most in 576 dimensions, for it is pulled back from the
+network's matrix. All but the dense route (in float32, too) know its structure, S = Δ(G + Gᵀ)/√2 + σZ pulled back
+through the layers:
 
     dense            the covariance built [576, 576] and decomposed in every step, one path after another
     diffrax          `dynamics.solve`, mapped and shared out to devices: Euler, with the Brownian tree, and with
                      increments keyed by the step (the cheap path)
-    torchsde         Euler-Maruyama with f_and_g_prod, paths batched, products before and after a layer shared
-    simulate         drift and noise pulled back together
+    torchsde         Euler-Maruyama with f_and_g_prod, paths batched, drift and noise [Δ | S] pulled back together
+    simulate         the sum of drift and noise pulled back
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import diffrax
 import jax
@@ -50,7 +51,7 @@ def run(quick: bool = False, rounds: int | None = None) -> Record:
     record = measure(contenders(size), quick=quick, rounds=rounds, unit="path-steps/s")
     network = f"{size.depth} layers {size.width}×{size.width}"
     title = f"Langevin SDE of a deep linear network, {network}, R = {size.replicas}, float32"
-    return record | {"title": title, "base": "diffrax Euler, cheap path"}
+    return record | {"title": title, "base": "diffrax Euler, cheap path", "size": asdict(size)}
 
 
 def langevin(size: Size) -> sgd.Langevin:
@@ -75,13 +76,14 @@ def contenders(size: Size) -> dict[str, Contender]:
 
 def dense(process: sgd.Langevin, steps: int) -> Contender:
     """θ − η ∇L + η Σ^{1/2} z, with Σ built and decomposed."""
-    teacher, learned = process.problem.data, process.problem
+    learned = sgd.ensemble.cast(process.problem, jnp.float32)
+    teacher = learned.data
 
     def step(θ, key):
         weights = learned.unflatten(θ).weights
         Σ = theory.noise_covariance(weights, teacher.matrix, label_noise_std=teacher.label_noise_std)
         values, vectors = jnp.linalg.eigh(Σ)
-        z = jnp.sqrt(jnp.maximum(values, 0)) * jax.random.normal(key, θ.shape)
+        z = jnp.sqrt(jnp.maximum(values, 0)) * jax.random.normal(key, θ.shape, θ.dtype)
         return θ - LEARNING_RATE * learned.gradient(θ) + LEARNING_RATE * vectors @ z
 
     def prepare():
@@ -95,21 +97,26 @@ def dense(process: sgd.Langevin, steps: int) -> Contender:
 def cheap_path(process: sgd.Langevin, steps: int, key: jax.Array) -> jax.Array:
     """diffrax's Euler with increments keyed by the step."""
     process = sgd.ensemble.cast(process, jnp.float32)
-    return peers.end(sgd.dynamics.solve(process, steps=steps, key=key, initial=process.initial_position()))
+    path = peers.StepPath(jnp.float32(LEARNING_RATE), sources(process), key)
+    return peers.end(sgd.dynamics.solve(process, steps=steps, key=key, path=path, initial=process.initial_position()))
 
 
 def tree_path(process: sgd.Langevin, steps: int, key: jax.Array) -> jax.Array:
     """diffrax's Euler with its Brownian tree, resolved to half a step."""
     process = sgd.ensemble.cast(process, jnp.float32)
     dt = jnp.float32(LEARNING_RATE)
-    sources = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32), process.sources())
-    tree = diffrax.VirtualBrownianTree(jnp.float32(0), steps * dt, dt / 2, sources, key)
+    tree = diffrax.VirtualBrownianTree(jnp.float32(0), steps * dt, dt / 2, sources(process), key)
     options = {"path": tree, "initial": process.initial_position()}
     return peers.end(sgd.dynamics.solve(process, steps=steps, key=key, **options))
 
 
+def sources(process: sgd.Langevin):
+    """What a step's noise is made of, in float32."""
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, jnp.float32), process.sources())
+
+
 def torch_sde(process: sgd.Langevin, size: Size):
-    """torchsde's Euler with the drift and the product with the diffusion from the same partial products."""
+    """torchsde's Euler with the drift and the product with the diffusion pulled back together."""
     torch, torchsde = peers.torch(), peer("torchsde")
     width, depth, R = size.width, size.depth, size.replicas
     M = torch.from_numpy(np.asarray(process.problem.data.matrix, np.float32))
@@ -138,12 +145,13 @@ def equation_for_torch(torch, M, depth: int, width: int):
                 before.append(torch.bmm(W, before[-1]))
             return layers, before, M - before[-1]
 
-        def pulled(self, layers, before, S):
-            found = []
-            for l in range(depth - 1, -1, -1):
-                found.append(torch.bmm(S, before[l - 1].transpose(1, 2)) if l else S)
+        def pulled(self, layers, before, *sources):
+            S, found = torch.cat(sources, 2), []
+            for l in range(depth - 1, 0, -1):
+                found.append([torch.bmm(s, before[l - 1].transpose(1, 2)) for s in S.split(width, 2)])
                 S = torch.bmm(layers[l].transpose(1, 2), S)
-            return torch.stack(found[::-1], 1).flatten(1)
+            found.append(S.split(width, 2))
+            return tuple(torch.stack(each[::-1], 1).flatten(1) for each in zip(*found, strict=True))
 
         def source(self, Δ, z):
             G, Z = z.view(-1, 2, width, width).unbind(1)
@@ -152,14 +160,14 @@ def equation_for_torch(torch, M, depth: int, width: int):
 
         def f(self, t, θ):
             layers, before, Δ = self.parts(θ)
-            return self.pulled(layers, before, Δ)
+            return self.pulled(layers, before, Δ)[0]
 
         def g_prod(self, t, θ, z):
             layers, before, Δ = self.parts(θ)
-            return self.pulled(layers, before, self.source(Δ, z))
+            return self.pulled(layers, before, self.source(Δ, z))[0]
 
         def f_and_g_prod(self, t, θ, z):
             layers, before, Δ = self.parts(θ)
-            return self.pulled(layers, before, Δ), self.pulled(layers, before, self.source(Δ, z))
+            return self.pulled(layers, before, Δ, self.source(Δ, z))
 
     return Equation()

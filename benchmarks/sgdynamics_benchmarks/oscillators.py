@@ -10,7 +10,7 @@ Euler-Maruyama's steps last η. Modes are the eigenvectors of H:
     simulate, exact     `LinearModes`: transitions exact at any size, here 100 small steps long and counted as such
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import diffrax
 import jax
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import sgdynamics as sgd
-from sgdynamics.dynamics import DiffusionOperator, LinearModes, StepBrownianPath, UnderdampedLangevin
+from sgdynamics.dynamics import DiffusionOperator, LinearModes, UnderdampedLangevin
 from sgdynamics_benchmarks import peers
 from sgdynamics_benchmarks.throughput import Contender, Record, measure
 
@@ -46,7 +46,7 @@ def run(quick: bool = False, rounds: int | None = None) -> Record:
     size = QUICK if quick else Size()
     record = measure(contenders(size), quick=quick, rounds=rounds, unit="small path-steps/s")
     title = f"underdamped linear SDE, d = {size.inputs}, R = {size.replicas}, float32"
-    return record | {"title": title, "base": "diffrax Euler, cheap path"}
+    return record | {"title": title, "base": "diffrax Euler, cheap path", "size": asdict(size)}
 
 
 def langevin(size: Size) -> UnderdampedLangevin:
@@ -117,9 +117,7 @@ class Equation:
         return jax.ShapeDtypeStruct(self.mean.shape, self.mean.dtype)
 
     def cheap_path(self, steps: int, key: jax.Array) -> jax.Array:
-        # pyright takes jaxtyping's axis names for names
-        path = StepBrownianPath(jnp.float32(LEARNING_RATE), self.sources(), key)  # pyright: ignore
-        return self.solved(path, steps)
+        return self.solved(peers.StepPath(jnp.float32(LEARNING_RATE), self.sources(), key), steps)
 
     def tree_path(self, steps: int, key: jax.Array) -> jax.Array:
         end, tolerance = jnp.float32(steps * LEARNING_RATE), jnp.float32(LEARNING_RATE / 2)

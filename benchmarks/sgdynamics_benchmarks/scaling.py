@@ -1,8 +1,10 @@
 """How the rate of `simulate` scales with replicas, inputs, samples, batch size and devices; memory with steps.
 
 One-layer regression (N = 100, P = 200, S = 10, R = 1,024, float32) unless said, a mean every 20 steps; the kernel is
-chosen anew at every point. Devices and memory are measured in processes of their own (`probe`): peak resident memory
-of the whole process, compiler included. It must not grow with the number of steps.
+chosen anew at every point, and named in the record, as is the number of devices that the replicas were shared out to
+(R = 1 has one; the others, powers of two, have all where those are a power of two). Devices, steps and memory are
+measured in processes of their own (`probe`), held to as many cores as they have devices where the system allows it:
+peak resident memory of the whole process, compiler included. It must not grow with the number of steps.
 """
 
 import json
@@ -11,17 +13,18 @@ import pathlib
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from sgdynamics_benchmarks import deep_linear, peers, picture, regression
 from sgdynamics_benchmarks.regression import Size
 from sgdynamics_benchmarks.throughput import Contender, Record
-from sgdynamics_benchmarks.timing import cores, interleaved
+from sgdynamics_benchmarks.timing import Timing, cores, interleaved
 
 EVERY = 20
 # numbers moved in a round of one point, about, and the most steps of it
 WORK, MOST_STEPS, FEWEST_STEPS = 2 * 10**9, 20_000, 20
-REPLICAS = (1, 10, 100, 1000, 10_000, 100_000)
+REPLICAS = (1, 32, 1024, 2**15, 2**17)
 SWEEPS = {
     "inputs": (10, 30, 100, 200, 500, 1000),
     "samples": (100, 200, 500, 1000, 3000, 10_000),
@@ -47,11 +50,13 @@ def run(quick: bool = False, rounds: int | None = None) -> Record:
     return {
         "unit": "replica-steps/s",
         "sweeps": sweeps,
-        "devices": [probe(base, devices=count, rounds=rounds) | {"devices": count} for count in device_counts(cores())],
+        "devices": [probe(base, devices=n, rounds=rounds) | {"devices": n, "value": n} for n in device_counts(cores())],
         "memory": [
-            probe(replace(base, steps=steps, replicas=min(base.replicas, 64)), devices=1, rounds=1) | {"steps": steps}
+            probe(replace(base, steps=steps, replicas=min(base.replicas, 64)), devices=1, rounds=rounds)
+            | {"steps": steps, "value": steps}
             for steps in per_steps
         ],
+        "size": asdict(base),
     }
 
 
@@ -88,8 +93,12 @@ def sweep(points: list[tuple[int, Contender]], rounds: int) -> list[Record]:
     """The rate at every point, in every round."""
     runs = {str(value): contender.prepare() for value, contender in points}
     timings = interleaved(runs, {str(value): contender.work for value, contender in points}, rounds)
-    return [{"value": value, "rate": timings[str(value)].rate, "rates": list(timings[str(value)].rates)}
-            for value, _ in points]  # fmt: skip
+    return [{"value": value} | measured(timings[str(value)], runs[str(value)]) for value, _ in points]
+
+
+def measured(timing: Timing, run: Callable) -> Record:
+    """Median rate, every round's, the kernel and the devices."""
+    return {"rate": timing.rate, "rates": list(timing.rates), "details": getattr(run, "details", {})}
 
 
 def probe(size: Size, *, devices: int, rounds: int) -> Record:
@@ -108,12 +117,22 @@ def main(request: str) -> None:
     import jax
 
     asked = json.loads(request)
+    pinned = pin(asked["devices"])
     jax.config.update("jax_num_cpu_devices", asked["devices"])
     jax.config.update("jax_enable_x64", True)
     size = Size(**asked["size"])
     contender = peers.simulated(regression.descent(size), replicas=size.replicas, steps=size.steps, every=EVERY)
-    timing = interleaved({"": contender.prepare()}, {"": contender.work}, asked["rounds"])[""]
-    print(json.dumps({"rate": timing.rate, "rates": list(timing.rates), "peak_bytes": peak_bytes()}))
+    run = contender.prepare()
+    timing = interleaved({"": run}, {"": contender.work}, asked["rounds"])[""]
+    print(json.dumps(measured(timing, run) | {"peak_bytes": peak_bytes(), "pinned": pinned}))
+
+
+def pin(number: int) -> bool:
+    """Holds this process to so many cores, before JAX starts its threads. Whether the system does that."""
+    if not hasattr(os, "sched_setaffinity"):
+        return False
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:number])
+    return True
 
 
 def peak_bytes() -> int | None:
@@ -132,8 +151,9 @@ def table(record: Record) -> str:
     for name, points in record["sweeps"].items():
         row = "   ".join(f"{point['value']:,}: {point['rate'] / 1e6:.3g}" for point in points)
         lines.append(f"{name:30} {row}")
-    row = "   ".join(f"{point['devices']}: {point['rate'] / 1e6:.3g}" for point in record["devices"])
-    lines.append(f"{'devices':30} {row}")
+    for name, label in (("devices", "devices"), ("memory", "steps (R ≤ 64, one device)")):
+        row = "   ".join(f"{point['value']:,}: {point['rate'] / 1e6:.3g}" for point in record[name])
+        lines.append(f"{label:30} {row}")
     memory = [point for point in record["memory"] if point["peak_bytes"]]
     row = "   ".join(f"{point['steps']:,}: {point['peak_bytes'] / 2**20:.0f} MiB" for point in memory)
     return "\n".join(["10⁶ replica-steps/s", *lines, f"{'peak memory, by steps':30} {row}"])
@@ -141,7 +161,7 @@ def table(record: Record) -> str:
 
 def draw(record: Record, path: pathlib.Path) -> None:
     """A panel for each sweep."""
-    figure, panels = picture.panels(3, 2)
+    figure, panels = picture.panels(4, 2)
     titles = {"replicas": "replicas R", "inputs": "inputs N", "samples": "samples P", "batch_size": "batch size S"}
     for axes, (name, label) in zip(panels, titles.items(), strict=False):
         curve(axes, record["sweeps"][name], "regression", 0)
@@ -151,19 +171,25 @@ def draw(record: Record, path: pathlib.Path) -> None:
         axes.set(xscale="log", yscale="log", xlabel=label, ylabel="10⁶ replica-steps/s")
     devices, memory = record["devices"], [point for point in record["memory"] if point["peak_bytes"]]
     counts, rates = [point["devices"] for point in devices], [point["rate"] / 1e6 for point in devices]
-    curve(panels[4], [point | {"value": point["devices"]} for point in devices], "measured", 0)
-    panels[4].plot(counts, [rates[0] * count / counts[0] for count in counts], "--", color=picture.GREY, label="ideal")
-    panels[4].set(xlabel="CPU devices", ylabel="10⁶ replica-steps/s", xticks=counts)
+    curve(panels[4], devices, "measured", 0)
+    if all(point["pinned"] for point in devices):
+        ideal = [rates[0] * count / counts[0] for count in counts]
+        panels[4].plot(counts, ideal, "--", color=picture.GREY, label="ideal")
+    panels[4].set(xlabel="CPU devices, a core each", ylabel="10⁶ replica-steps/s", xticks=counts)
     panels[4].set_ylim(bottom=0)
     panels[4].legend()
-    panels[5].plot(
+    curve(panels[5], record["memory"], "regression", 0)
+    panels[5].set(xscale="log", xlabel="steps (R ≤ 64, one device)", ylabel="10⁶ replica-steps/s")
+    panels[5].set_ylim(bottom=0)
+    panels[6].plot(
         [point["steps"] for point in memory],
         [point["peak_bytes"] / 2**20 for point in memory],
         "o-",
         color=picture.BLUE,
     )
-    panels[5].set(xscale="log", xlabel="steps", ylabel="peak resident memory (MiB)")
-    panels[5].set_ylim(bottom=0)
+    panels[6].set(xscale="log", xlabel="steps", ylabel="peak resident memory (MiB)")
+    panels[6].set_ylim(bottom=0)
+    panels[7].set_axis_off()
     figure.savefig(path)
 
 

@@ -2,10 +2,10 @@
 
 PyTorch torch.func      vmap(grad) through functional_call, parameters stacked
 vmap(scan(grad))        the gradient of the minibatch's loss in a scan, mapped over replicas, shared out to devices
-simulate                whatever form it chooses
+simulate                whatever form it chooses, which the record names
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +27,10 @@ class Size:
     batch_size: int = 10
     replicas: int = 256
     steps: int = 200
-    long: int = 4200  # of `simulate`: compiling its kernel pays in long runs only, and only there it is chosen
     torch_steps: int = 40
 
 
-QUICK = Size(widths=(3, 4, 1), samples=8, batch_size=2, replicas=16, steps=20, long=20, torch_steps=3)
+QUICK = Size(widths=(3, 4, 1), samples=8, batch_size=2, replicas=16, steps=20, torch_steps=3)
 
 
 def run(quick: bool = False, rounds: int | None = None) -> Record:
@@ -40,7 +39,7 @@ def run(quick: bool = False, rounds: int | None = None) -> Record:
     learned = problem(size)
     record = measure(contenders(size), quick=quick, rounds=rounds)
     title = f"tanh network, {learned.parameters.size} parameters, S = {size.batch_size}, R = {size.replicas}, float32"
-    return record | {"title": title, "base": "PyTorch torch.func vmap(grad)"}
+    return record | {"title": title, "base": "PyTorch torch.func vmap(grad)", "size": asdict(size)}
 
 
 def problem(size: Size) -> sgd.Problem:
@@ -61,7 +60,7 @@ def contenders(size: Size) -> dict[str, Contender]:
     return {
         "PyTorch torch.func vmap(grad)": Contender(lambda: torch_func(learned, size), R * size.torch_steps),
         "vmap(scan(grad)), all cores": peers.keyed(lambda key: scan_sgd(learned, size, key), R, R * size.steps),
-        "simulate": peers.simulated(descent(learned, size), replicas=R, steps=size.long, every=EVERY),
+        "simulate": peers.simulated(descent(learned, size), replicas=R, steps=size.steps, every=EVERY),
     }
 
 

@@ -4,7 +4,7 @@ import importlib
 import pathlib
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -22,8 +22,22 @@ class Missing(Exception):
 
 
 @dataclass(frozen=True)
+class Round:
+    """What one round calls, and how it is run, for the record: kernel, devices, threads, compiler."""
+
+    run: Callable[[], Any]
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self) -> Any:
+        return self.run()
+
+
+@dataclass(frozen=True)
 class Contender:
-    """`prepare()` gives what one round calls, or raises `Missing`; `work` is the work of a round."""
+    """`prepare()` gives what one round calls (a `Round`, or a plain function), or raises `Missing`.
+
+    `work` is the work of a round.
+    """
 
     prepare: Callable[[], Callable[[], object]]
     work: float
@@ -55,17 +69,22 @@ def measure(
         "devices": jax.device_count(),
         "contenders": {
             name: {"rate": timing.rate, "work": timing.work, "seconds": list(timing.seconds)}
+            | {"details": getattr(runs[name], "details", {})}
             for name, timing in timings.items()
         },
         "skipped": skipped,
     }
 
 
+def rates(record: Record, name: str) -> list[float]:
+    """Of one contender, round by round."""
+    contender = record["contenders"][name]
+    return [contender["work"] / seconds for seconds in contender["seconds"]]
+
+
 def ratios(record: Record, of: str, to: str) -> list[float]:
     """How many times faster one contender was than another, round by round."""
-    a, b = (record["contenders"][name] for name in (of, to))
-    pairs = zip(a["seconds"], b["seconds"], strict=True)
-    return [(a["work"] / mine) / (b["work"] / other) for mine, other in pairs]
+    return [mine / other for mine, other in zip(rates(record, of), rates(record, to), strict=True)]
 
 
 def table(record: Record) -> str:
@@ -73,10 +92,10 @@ def table(record: Record) -> str:
     base, contenders = record.get("base"), record["contenders"]
     rows = [("", f"10⁶ {record['unit']}", "lowest … highest", "ratio")]
     for name, contender in contenders.items():
-        rates = [contender["work"] / seconds / 1e6 for seconds in contender["seconds"]]
+        rounds = [rate / 1e6 for rate in rates(record, name)]
         against = base[name] if isinstance(base, dict) else base
         ratio = f"{statistics.median(ratios(record, name, against)):.3g}" if against in contenders else ""
-        rows.append((name, f"{contender['rate'] / 1e6:.4g}", f"{min(rates):.3g} … {max(rates):.3g}", ratio))
+        rows.append((name, f"{contender['rate'] / 1e6:.4g}", f"{min(rounds):.3g} … {max(rounds):.3g}", ratio))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [f"{row[0]:<{widths[0]}}" + "".join(f"  {row[i]:>{widths[i]}}" for i in (1, 2, 3)) for row in rows]
     return "\n".join(lines + [f"skipped: {name}: {reason}" for name, reason in record["skipped"].items()])
@@ -87,7 +106,7 @@ def draw(record: Record, path: pathlib.Path) -> None:
     contenders = record["contenders"]
     figure, (axes,) = picture.panels(1, width=6.4, height=0.9 + 0.3 * len(contenders))
     for place, (name, contender) in enumerate(contenders.items()):
-        rounds = [contender["work"] / seconds / 1e6 for seconds in contender["seconds"]]
+        rounds = [rate / 1e6 for rate in rates(record, name)]
         colour, marker = _style(name)
         axes.plot(rounds, [place] * len(rounds), "|-", color=colour, markersize=9, linewidth=1)
         axes.plot(contender["rate"] / 1e6, place, marker, color=colour, markersize=7)

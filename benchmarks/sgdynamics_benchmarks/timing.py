@@ -10,6 +10,7 @@ import os
 import pathlib
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 import jax
 
+from sgdynamics.cli import cores
+
 LIBRARIES = ("sgdynamics", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "scipy", "torch", "torchsde")
+SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS", "JAX_PLATFORMS", "CC", "CFLAGS")
 
 
 @dataclass(frozen=True)
@@ -55,23 +59,21 @@ def interleaved(
 
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on, and when."""
+    """What the figures are measured on, and when: to be asked before the run, which is load itself."""
     return {
         "processor": _processor(),
         "cores": cores(),
+        "memory_bytes": _memory(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "load": _load(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
+        "commit": _commit(),
         "versions": {name: found for name in LIBRARIES if (found := _version(name))},
     }
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:
@@ -81,6 +83,25 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _memory() -> int | None:
+    """Bytes of the machine's memory; None where the system does not tell."""
+    known = getattr(os, "sysconf_names", {})
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in known else None
+
+
+def _commit() -> str | None:
+    """The commit of these sources, with "-dirty" where files differ from it; None where git does not know them."""
+    here = pathlib.Path(__file__)
+    for question in (("ls-files", "--error-unmatch", here.name), ("describe", "--always", "--dirty", "--abbrev=40")):
+        try:
+            answer = subprocess.run(("git", *question), cwd=here.parent, capture_output=True, text=True, timeout=30)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if answer.returncode:
+            return None
+    return answer.stdout.strip()
 
 
 def _load() -> float | None:

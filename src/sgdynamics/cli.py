@@ -103,8 +103,8 @@ class Bench:
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ()
     """Benchmarks to run; none: all."""
-    out: Annotated[pathlib.Path, tyro.conf.arg(metavar="DIR")] = pathlib.Path("results/bench")
-    """The folder for the results."""
+    out: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """The folder for the results; none: results/bench, and results/bench-quick for tiny sizes."""
     rounds: int | None = None
     """Rounds of every timing, in which all contenders take turns."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -226,15 +226,15 @@ def plot(folder: pathlib.Path) -> int:
 
 
 def bench(settings: Bench) -> int:
-    """Runs benchmarks, prints their tables and stores what they measured."""
+    """Runs benchmarks, prints their tables and stores what they measured; 1 where one of them fails."""
     from sgdynamics_benchmarks import runner
 
+    out = settings.out or pathlib.Path("results/bench-quick" if settings.quick else "results/bench")
     try:
-        plan = runner.plan(settings.names, out=settings.out, rounds=settings.rounds, quick=settings.quick)
+        plan = runner.plan(settings.names, out=out, rounds=settings.rounds, quick=settings.quick)
     except (ValueError, OSError) as error:
         return _refused(error)
-    runner.run(plan)
-    return 0
+    return 0 if runner.run(plan) else 1
 
 
 def _settings(experiment: experiments.Experiment, options: Sequence[str], program: str) -> Run:

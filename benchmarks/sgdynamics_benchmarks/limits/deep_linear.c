@@ -45,9 +45,9 @@ static void step(reals W[DEPTH][WIDTH][WIDTH], const float *teacher, pair key, f
 }
 
 // weights [R][DEPTH][WIDTH][WIDTH], teacher transposed, keys [R][2]
-int deep_linear(int R, int steps, int first_step, float lr, float sigma, float *weights, const float *teacher,
-                const uint32_t *keys) {
-  #pragma omp parallel for schedule(static)
+int deep_linear(int threads, int R, int steps, int first_step, float lr, float sigma, float *weights,
+                const float *teacher, const uint32_t *keys) {
+  #pragma omp parallel for schedule(static) num_threads(threads)
   for (int first = 0; first < R; first += LANES) {
     const int n = R - first < LANES ? R - first : LANES;
     reals (*W)[WIDTH][WIDTH] = aligned_alloc(64, PARAMETERS * sizeof(reals));

@@ -28,12 +28,13 @@ static reals *padded(const float *K, int P, int width) {
     } \
   }
 
-int regression(int R, int P, int S, int steps, int first_step, float lr, float *E, const float *K, const uint32_t *keys) {
+int regression(int threads, int R, int P, int S, int steps, int first_step, float lr, float *E, const float *K,
+               const uint32_t *keys) {
   if (S > MOST_EXAMPLES || P > 8192) return 1;
   const float rate = lr / S;
   const int width = (P + LANES - 1) / LANES;
   reals *rows = padded(K, P, width);
-  #pragma omp parallel for schedule(static)
+  #pragma omp parallel for schedule(static) num_threads(threads)
   for (int first = 0; first < R; first += LANES) {
     const int n = R - first < LANES ? R - first : LANES;
     reals *E16 = aligned_alloc(64, (size_t)LANES * width * sizeof(reals));
