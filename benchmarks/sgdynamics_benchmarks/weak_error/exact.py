@@ -122,6 +122,7 @@ def recursion(
 
 def descended(theory: MinibatchMoments, start: Law, times: Float[np.ndarray, " times"]) -> list[Law]:
     """The law of a `recursion` at each time."""
+    # the theory's moments are of (θ − μ, velocity): 2d numbers, of which the velocity stays 0 without momentum
     μ, step = np.asarray(theory.mean), np.asarray(_descent_matrix(theory))
     d = len(μ)
     δ, phase = start.mean - μ, np.zeros((2 * d, 2 * d))
@@ -165,12 +166,13 @@ def _moved(A: Array, b: Array, one: Array, m: Array, M: Array) -> tuple[Array, A
 
 
 def _matrix(function: Callable, d: int) -> Array:
-    """The matrix of a map that is linear in (1, m, M): its derivative anywhere."""
+    """The matrix of a map that is linear in (1, m, M)."""
 
     def flat(z: Array) -> Array:
         one, m, M = function(z[0], z[1 : d + 1], z[d + 1 :].reshape(d, d))
         return jnp.concatenate([one[None], m, M.ravel()])
 
+    # a linear map is its own derivative, at any point: column j of the Jacobian is the image of the j-th unit vector
     return jax.jacfwd(flat)(jnp.zeros(1 + d + d * d))
 
 

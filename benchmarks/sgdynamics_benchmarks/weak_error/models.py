@@ -17,9 +17,10 @@ from sgdynamics import noise
 from sgdynamics.dynamics import SVAG
 from sgdynamics.samplers import FullBatch, as_sampler
 
-EQUATIONS = ("order 1", "order 2", "frozen", "isotropic", "no noise")
-# what is proven, or follows: of the last three, the O(η) that order 1 leaves, and no more at fixed time
-STATED_ORDERS = {"order 1": 1, "order 2": 2, "frozen": 1, "isotropic": 1, "no noise": 1}
+EQUATIONS = ("order 1", "order 2", "frozen", "isotropic")
+CONTROL = "no noise"
+# what is proven, or follows: of the last four, the O(η) that order 1 leaves, and no more at fixed time
+STATED_ORDERS = {"order 1": 1, "order 2": 2, "frozen": 1, "isotropic": 1, CONTROL: 1, "SVAG, l = 4": 1}
 
 
 class Models:
@@ -38,7 +39,7 @@ class Models:
 
     def equation(self, name: str, learning_rate: float, substeps: int = 1) -> sgd.Langevin:
         """One of the differential equations."""
-        sampler = FullBatch() if name == "no noise" else self.sampler
+        sampler = FullBatch() if name == CONTROL else self.sampler
         order = 2 if name == "order 2" else 1
         return sgd.Langevin(self.problem, learning_rate=learning_rate, sampler=sampler, order=order,
                             noise=self.noises.get(name), substeps=substeps)  # fmt: skip

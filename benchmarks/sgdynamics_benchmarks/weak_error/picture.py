@@ -37,7 +37,7 @@ def draw(record: dict[str, Any], path: pathlib.Path) -> None:
 def _regression(axis: Any, found: dict[str, Any], measure: str) -> None:
     rates = np.array(found["learning_rates"])
     for name, errors in found["errors"].items():
-        if name in STYLES:
+        if name.partition(",")[0] in STYLES:
             axis.loglog(
                 rates, errors[measure], **_style(name), label=f"{name}: {shown(found['orders'][name][measure])}"
             )
@@ -81,7 +81,7 @@ def _network(axis: Any, name: str, found: dict[str, Any]) -> None:
         _absolute(axis, rates, errors, model, label)
     axis.set_xscale("log")
     axis.set_yscale("log")
-    smallest = np.min([np.array(errors["sigma"])[:, -1, 0] for errors in found["models"].values()])
+    smallest = np.nanmin([_loss(errors)[1][:, -1] for errors in found["models"].values()])
     axis.set(xlabel="learning rate η", ylabel="|weak error| of the loss", ylim=(smallest / 2, None),
              title=f"{name}, sampled: loss at t = {found['times'][-1]:g}")  # fmt: skip
     _slopes(axis, rates)
@@ -90,18 +90,18 @@ def _network(axis: Any, name: str, found: dict[str, Any]) -> None:
 def _network_batch_size(axis: Any, name: str, found: dict[str, Any]) -> None:
     varied = found["batch_sizes"]
     for model, errors in varied["models"].items():
-        _absolute(axis, np.array(varied["sizes"]), errors, model, model)
+        order = shown(varied["orders_of_the_noises_part"][model][-1][0])
+        _absolute(axis, np.array(varied["sizes"]), errors, model, f"{model}: {order}")
     axis.set_yscale("log")
     _powers_of_two(axis)
     axis.set(xlabel="batch size S", ylabel="|weak error| of the loss",
              title=f"{name}: loss at t = {found['times'][-1]:g}, η = 1/{1 / varied['learning_rate']:g}")  # fmt: skip
-    axis.legend()
+    axis.legend(title="order in 1/S of the noise's part", fontsize=7)
 
 
 def _absolute(axis: Any, x: np.ndarray, errors: dict[str, Any], model: str, label: str) -> None:
     """Of the loss at T."""
-    e, σ, bound = (np.array(errors[field])[:, -1, 0] for field in ("weak_error", "sigma", "dt_bound"))
-    total, style = np.hypot(σ, bound), _style(model)
+    (e, total), style = (part[:, -1] for part in _loss(errors)), _style(model)
     seen = np.abs(e) > RESOLVED * total
     axis.errorbar(x, np.abs(e), total, **style | {"linewidth": 0.8}, capsize=2, label=label)
     axis.plot(x[~seen], np.abs(e)[~seen], **style | {"linestyle": ""}, markerfacecolor="white")
@@ -111,13 +111,19 @@ def _curves(axis: Any, name: str, found: dict[str, Any]) -> None:
     """Weak error of the learning curve at the largest learning rate, in units of SGD's."""
     times, loss = found["times"], np.array(found["sgd"]["value"])[0, :, 0]
     for model, errors in found["models"].items():
-        e, σ = (np.array(errors[field])[0, :, 0] for field in ("weak_error", "sigma"))
-        axis.errorbar(times, 100 * e / loss, 100 * σ / loss, **_style(model), capsize=2, label=model)
+        e, total = (part[0] for part in _loss(errors))
+        axis.errorbar(times, 100 * e / loss, 100 * total / loss, **_style(model), capsize=2, label=model)
     axis.axhline(0, color=BLACK, linewidth=0.8)
     axis.set(xlabel="time t = η × step", ylabel="E L, model − SGD (% of SGD's)",
              title=f"{name}: learning curve at η = {found['learning_rates'][0]:g}")  # fmt: skip
     axis.set_ylim(axis.get_ylim()[0] * 1.6, None)
     axis.legend(ncols=2, loc="lower left")
+
+
+def _loss(errors: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Weak errors of the loss [runs, parts], nan where unusable, and their errors, what dt may add among them."""
+    e, σ, bound, usable = (np.array(errors[f])[:, :, 0] for f in ("weak_error", "sigma", "dt_bound", "usable"))
+    return np.where(usable, e, np.nan), np.hypot(σ, bound)
 
 
 def _slopes(axis: Any, rates: np.ndarray) -> None:

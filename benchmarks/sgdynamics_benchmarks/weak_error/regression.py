@@ -16,7 +16,7 @@ import sgdynamics as sgd
 from sgdynamics.samplers import WithReplacement
 from sgdynamics_benchmarks.weak_error import exact
 from sgdynamics_benchmarks.weak_error.exact import Law
-from sgdynamics_benchmarks.weak_error.models import EQUATIONS, STATED_ORDERS, Models
+from sgdynamics_benchmarks.weak_error.models import CONTROL, EQUATIONS, STATED_ORDERS, Models
 from sgdynamics_benchmarks.weak_error.orders import exact_order
 
 BATCH_SIZE, TIME = 2, 2.0
@@ -26,6 +26,8 @@ MEASURES = ("mean", "second moments", "learning curve", "covariance", "stationar
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 WITHOUT_NOISE = 10**6  # examples in a batch: noise small beside every other, and large beside rounding
 FIXED = 2.0**-4  # the learning rate at which the batch size is varied
+STRETCH = 4  # l of SVAG
+SVAG = f"SVAG, l = {STRETCH}"
 
 
 def problem() -> sgd.Problem:
@@ -64,14 +66,18 @@ def run(quick: bool) -> dict[str, Any]:
 
 
 def errors(models: Models, η: float) -> dict[str, dict[str, float]]:
-    """Of every differential equation, solved exactly, and of one Euler-Maruyama step of order 1 per learning rate."""
+    """Of every differential equation, solved exactly, of SVAG, and of one Euler-Maruyama step of order 1 per learning
+    rate."""
     learned, theory = models.problem, exact.recursion(models.problem, models.sampler, η)
     truth, settled = exact.descended(theory, start(), TIMES), np.asarray(theory.weight_covariance())
     found = {}
-    for name in EQUATIONS:
+    for name in (*EQUATIONS, CONTROL):
         process = models.equation(name, η)
         late = exact.evolved(process, start(), [LONG])[0].covariance
         found[name] = compared(learned, exact.evolved(process, start(), TIMES), truth, late, settled)
+    walk = exact.recursion(learned, models.sampler, η, STRETCH)
+    late = np.asarray(walk.weight_covariance())
+    found[SVAG] = compared(learned, exact.descended(walk, start(), TIMES), truth, late, settled)
     every, first = round(TIMES[0] / η), models.equation("order 1", η)
     euler = exact.stepped(first, "euler", start(), dt=η, steps=8 * every, every=every)
     late = exact.stepped(first, "euler", start(), dt=η, steps=round(LONG / η), every=round(LONG / η))[0].covariance
@@ -97,12 +103,13 @@ def against_batch_size(learned: sgd.Problem, sizes: tuple[int, ...]) -> dict[str
     found = [errors(Models(learned, WithReplacement(size)), FIXED) for size in sizes]
     noiseless = errors(Models(learned, WithReplacement(WITHOUT_NOISE)), FIXED)
     record: dict[str, Any] = {"learning_rate": FIXED, "sizes": list(sizes), "errors": {}, "without_noise": {}}
-    for name in EQUATIONS:
+    names = (*EQUATIONS, CONTROL, SVAG)
+    for name in names:
         record["errors"][name] = {m: [e[name][m] for e in found] for m in MEASURES}
         record["without_noise"][name] = {m: noiseless[name][m] for m in MEASURES}
     noise_part = lambda name, m: [e[name][m] - noiseless[name][m] for e in found]
     record["orders_of_the_noises_part"] = {
         name: {m: exact_order([1 / size for size in sizes], noise_part(name, m)) for m in MEASURES[1:]}
-        for name in EQUATIONS
+        for name in names
     }
     return record

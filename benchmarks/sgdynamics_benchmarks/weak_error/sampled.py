@@ -6,7 +6,9 @@ E_m the expectation in m substeps of `SmallNoiseHeun`,
     E_2 = E_1 + E[f(fine) − f(coarse)],        E_4 = E_2 + E[f(fine) − f(coarse)],
 
 where the coarse path is driven by the sums of the fine one's increments, so that the differences need few replicas.
-The last difference Δ bounds what is left (Δ/3 at order 2, Δ at order 1) and is part of the error of the result.
+and so on to E_8 where the last difference Δ is not yet within the standard error. |Δ| plus its own error bounds what
+is left (Δ/3 at order 2, Δ at order 1), and is part of the error of the result. Paths, observables and averages
+are in float32, whose rounding is no part of the stated errors.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -22,6 +24,7 @@ from sgdynamics.dynamics import AbstractDynamics, SmallNoiseHeun, State, increme
 
 OBSERVABLES = ("loss", "θ along a direction", "|θ|²")
 PARTS = 4  # of the time T, at whose ends errors are taken
+LEVELS = (1, 2, 4)  # substeps of the coarse paths, of which the last is taken only where it is needed
 FEWER = 32  # as many replicas for the differences between levels
 
 
@@ -95,21 +98,24 @@ def means(dynamics: AbstractDynamics, of: Any, time: float, η: float, replicas:
         key = jax.random.fold_in(jax.random.key(seed), part)
         run = sgd.simulate(dynamics, sgd.statistics.Mean(of=of), replicas=replicas, steps=steps, every=steps,
                            initial=state, key=key, kernel=sgd.ensemble.reference_kernel)  # fmt: skip
-        state, diverged = run.state, run.diverged
+        state, diverged = run.state, max(diverged, run.diverged)
         values.append(np.asarray(run.estimates.value, float))
         errors.append(np.asarray(run.estimates.standard_error, float))
     value = np.array(values)
     return Means(value, np.array(errors), np.zeros_like(value), diverged)
 
 
-def converged(equation: Any, of: Observables, time: float, η: float, replicas: int, seed: int) -> Means:
-    """E f under a differential equation, `equation(substeps)`, by levels of 1, 2 and 4 substeps."""
-    level = means(SmallNoiseHeun(equation(1)), of, time, η, replicas, seed)
-    differences = [
-        means(Coupled(SmallNoiseHeun(equation(m))), Difference(of), time, η, max(replicas // FEWER, 32), seed + m)
-        for m in (1, 2)
-    ]
-    value = level.value + sum(d.value for d in differences)
-    error = np.sqrt(level.error**2 + sum(d.error**2 for d in differences))
-    diverged = level.diverged + sum(d.diverged for d in differences)
-    return Means(value, error, np.abs(differences[-1].value), diverged)
+def converged(
+    equation: Any, of: Observables, time: float, η: float, replicas: int, seed: int, levels: tuple[int, ...] = LEVELS
+) -> Means:
+    """E f under a differential equation, `equation(substeps)`, by levels of ever more substeps."""
+    total = means(SmallNoiseHeun(equation(1)), of, time, η, replicas, seed)
+    for m in levels:
+        coupled, fewer = Coupled(SmallNoiseHeun(equation(m))), max(replicas // FEWER, 32)
+        Δ = means(coupled, Difference(of), time, η, fewer, seed + m)
+        bound = np.abs(Δ.value) + Δ.error
+        diverged = total.diverged + Δ.diverged
+        total = Means(total.value + Δ.value, np.hypot(total.error, Δ.error), bound, diverged)
+        if m > 1 and np.all(bound <= total.error):
+            break
+    return total

@@ -46,23 +46,43 @@ def cost(found: dict[str, Any]) -> str:
             costs = ["–" if seconds is None else f"{seconds / base:.3g}" for seconds in reached]
             rows.append([name, f"{micro:.3g}", f"{floor:.2g}", *costs])
         η = study["learning_rate"]
-        head = f"regression: cost of SGD's learning curve to within ε, in units of SGD's own, at η = {η:g}"
+        head = (
+            f"regression: cost of SGD's learning curve to within ε, in units of SGD's own (readable steps), η = {η:g}"
+        )
         parts.append(f"{head}\n{markdown(rows)}")
     return "\n\n".join(parts)
 
 
 def network(name: str, found: dict[str, Any]) -> str:
-    rows = [["model", *(words for words, *_ in SHOWN), "converged in dt", "diverged"]]
+    rows = [["model", *(words for words, *_ in SHOWN), "usable", "diverged"]]
     for model, orders in found["orders"].items():
         errors = found["models"][model]
         linear = found["linear_parts"][model]
         cells = [f"{shown(orders[i][j])}; {_linear(linear[i][j])} ({_first(errors, i, j)})" for _, i, j in SHOWN]
-        rows.append([model, *cells, f"{np.mean(errors['converged']):.0%}", str(sum(errors["diverged"]))])
+        rows.append([model, *cells, f"{np.mean(errors['usable']):.0%}", str(sum(errors["diverged"]))])
     svag = found["svag"]
     cells = [f"{shown(svag['orders'][i][j])} ({_first(svag, i, j)})" for _, i, j in SHOWN]
     rows.append(["SVAG to order 1, in 1/l", *cells, "", str(sum(svag["diverged"]))])
     rates = ", ".join(f"{rate:g}" for rate in found["learning_rates"])
-    head = f"{name}: order in the learning rate {rates}; a of e = aη + bη² + … (weak error e at the largest)"
+    head = (
+        f"{name}: order in the learning rate {rates}, in brackets where it is but a local slope; a of "
+        "e = aη + bη² + … (weak error e at the largest ± its standard error and what dt may add)"
+    )
+    varied = found["batch_sizes"]
+    return f"{head}\n{markdown(rows)}" + (f"\n\n{batch_sizes(name, varied)}" if varied else "")
+
+
+def batch_sizes(name: str, varied: dict[str, Any]) -> str:
+    rows = [["model", *(words for words, *_ in SHOWN)]]
+    for model, orders in varied["orders_of_the_noises_part"].items():
+        errors, limit = varied["models"][model], varied["without_noise"][model]
+        cells = [f"{shown(orders[i][j])} ({_first(errors, i, j)}; {_first(limit, i, j)})" for _, i, j in SHOWN]
+        rows.append([model, *cells])
+    sizes = ", ".join(str(size) for size in varied["sizes"])
+    head = (
+        f"{name}: order in 1/S of the noise's part of the weak error, S = {sizes}, at η = {varied['learning_rate']:g} "
+        "(weak error at the smallest S; without noise)"
+    )
     return f"{head}\n{markdown(rows)}"
 
 
@@ -72,8 +92,14 @@ def markdown(rows: list[list[str]]) -> str:
 
 
 def _first(errors: dict[str, Any], i: int, j: int) -> str:
-    return f"{errors['weak_error'][0][i][j]:+.2g} ± {errors['sigma'][0][i][j]:.1g}"
+    """The first weak error, with what dt may add, where it is usable."""
+    error = np.hypot(errors["sigma"][0][i][j], errors["dt_bound"][0][i][j])
+    return f"{errors['weak_error'][0][i][j]:+.2g} ± {error:.1g}" if errors["usable"][0][i][j] else "unusable"
 
 
 def _linear(part: dict[str, Any]) -> str:
-    return "undecided" if part["value"] is None else f"a = {part['value']:+.2g} ± {part['error']:.1g}"
+    return (
+        part["verdict"].partition(":")[0]
+        if part["value"] is None
+        else f"a = {part['value']:+.2g} ± {part['error']:.1g}"
+    )
