@@ -23,7 +23,7 @@ class Compiled:
 
     @cached_property
     def jitted(self) -> Any:
-        return eqx.filter_jit(self.function, compiler_options=options())
+        return eqx.filter_jit(self.function, compiler_options=options())  # pyright: ignore[reportCallIssue]
 
     def __call__(self, *args: Any) -> Any:
         return self.jitted(*args)

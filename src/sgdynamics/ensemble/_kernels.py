@@ -75,7 +75,8 @@ def _of_regression(dynamics: AbstractDynamics, every: int, dtype) -> Kernel | No
     """The cheapest form that is right for the data and accurate in this precision."""
     if not is_regression(dynamics):
         return None
-    costs = nanoseconds(*dynamics.problem.data.x.shape, dynamics.sampler.batch_size, every)
+    samples, inputs = dynamics.problem.data.x.shape
+    costs = nanoseconds(samples, inputs, dynamics.sampler.batch_size, every)
     forms = sorted(costs, key=costs.__getitem__)
     return next(filter(None, (REGRESSION[form](dynamics, every, dtype) for form in forms)))
 

@@ -74,7 +74,7 @@ class Steps(eqx.Module):
         self, x: Variables, v: Variables, memory: Memory, first: Step, steps: Int[Array, ""] | int
     ) -> tuple[Variables, Variables, Memory]:
         """(x, v, memory) after `steps` steps from number `first` on."""
-        return repeat(steps, lambda carry, i: self.one(*carry, first + i), (x, v, memory))
+        return repeat(steps, lambda carry, i: self.one(carry[0], carry[1], carry[2], first + i), (x, v, memory))
 
     def many_without_momentum(
         self, x: Variables, memory: Memory, first: Step, steps: Int[Array, ""] | int
