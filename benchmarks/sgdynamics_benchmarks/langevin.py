@@ -1,10 +1,9 @@
 """Path-steps per second of the deep linear network's Langevin SDE: four layers 12×12, label noise, Euler-Maruyama.
 
 The noise is anisotropic and depends on θ: of rank 144 at most in 576 dimensions, for it is pulled back from the
-network's matrix. All but the dense route (in float32, too) know its structure, S = Δ(G + Gᵀ)/√2 + σZ pulled back
-through the layers:
+network's matrix. All but the dense route know its structure, S = Δ(G + Gᵀ)/√2 + σZ pulled back through the layers:
 
-    dense            the covariance built [576, 576] and decomposed in every step, one path after another
+    dense            the covariance built [576, 576] and decomposed in float32 in every step, one path after another
     diffrax          `dynamics.solve`, mapped and shared out to devices: Euler, with the Brownian tree, and with
                      increments keyed by the step (the cheap path)
     torchsde         Euler-Maruyama with f_and_g_prod, paths batched, drift and noise [Δ | S] pulled back together
@@ -82,7 +81,7 @@ def dense(process: sgd.Langevin, steps: int) -> Contender:
     def step(θ, key):
         weights = learned.unflatten(θ).weights
         Σ = theory.noise_covariance(weights, teacher.matrix, label_noise_std=teacher.label_noise_std)
-        values, vectors = jnp.linalg.eigh(Σ)
+        values, vectors = jnp.linalg.eigh(Σ.astype(θ.dtype))
         z = jnp.sqrt(jnp.maximum(values, 0)) * jax.random.normal(key, θ.shape, θ.dtype)
         return θ - LEARNING_RATE * learned.gradient(θ) + LEARNING_RATE * vectors @ z
 
@@ -97,7 +96,7 @@ def dense(process: sgd.Langevin, steps: int) -> Contender:
 def cheap_path(process: sgd.Langevin, steps: int, key: jax.Array) -> jax.Array:
     """diffrax's Euler with increments keyed by the step."""
     process = sgd.ensemble.cast(process, jnp.float32)
-    path = peers.StepPath(jnp.float32(LEARNING_RATE), sources(process), key)
+    path = peers.StepPath(jnp.float32(LEARNING_RATE), sources(process), key)  # pyright: ignore[reportCallIssue]
     return peers.end(sgd.dynamics.solve(process, steps=steps, key=key, path=path, initial=process.initial_position()))
 
 

@@ -117,7 +117,8 @@ class Equation:
         return jax.ShapeDtypeStruct(self.mean.shape, self.mean.dtype)
 
     def cheap_path(self, steps: int, key: jax.Array) -> jax.Array:
-        return self.solved(peers.StepPath(jnp.float32(LEARNING_RATE), self.sources(), key), steps)
+        path = peers.StepPath(jnp.float32(LEARNING_RATE), self.sources(), key)  # pyright: ignore[reportCallIssue]
+        return self.solved(path, steps)
 
     def tree_path(self, steps: int, key: jax.Array) -> jax.Array:
         end, tolerance = jnp.float32(steps * LEARNING_RATE), jnp.float32(LEARNING_RATE / 2)
