@@ -132,7 +132,7 @@ class Cyclic(AbstractSampler):
         return jnp.int32(0)
 
     def draw(self, data, memory, step, key):
-        return data.take(memory[None]), (memory + 1) % data.samples
+        return data.take(memory[None], key), (memory + 1) % data.samples
 
     def covariance_factor(self, data):
         return jnp.array(1.0)

@@ -4,7 +4,9 @@
     cost                 exact errors there against measured seconds (`cost`)
     two-layer, deep linear, tanh     sampled, every equation converged in dt first (`study`)
 
-Models: `models`. Weak errors are differences of expectations at the same time t = η k, from a common start.
+Against learning rate: every model on every problem. Against batch size: every model on the regression and on the
+two-layer network. Against SVAG's l: every network. Models: `models`. Weak errors are differences of expectations at the
+same time t = η k, from a common start.
 
 What is exact says, on the regression: order 1 and order 2 have their proven orders in moments and learning curves at a
 fixed time, but order 1 is no more than gradient flow has, because the noise itself is O(η). In units of the

@@ -122,7 +122,7 @@ def recursion(
 
 def descended(theory: MinibatchMoments, start: Law, times: Float[np.ndarray, " times"]) -> list[Law]:
     """The law of a `recursion` at each time."""
-    # the theory's moments are of (θ − μ, velocity): 2d numbers, of which the velocity stays 0 without momentum
+    # the theory's moments are of (θ − μ, v), 2d numbers: without momentum v has no memory, and may start at 0
     μ, step = np.asarray(theory.mean), np.asarray(_descent_matrix(theory))
     d = len(μ)
     δ, phase = start.mean - μ, np.zeros((2 * d, 2 * d))

@@ -1,14 +1,15 @@
 """Weak errors by Monte Carlo: E f at T/4, 2T/4, 3T/4, T under each model, less that under SGD.
 
-Each differential equation is first converged in dt, by two levels of coupled paths (Giles, Oper. Res. 56, 2008): with
-E_m the expectation in m substeps of `SmallNoiseHeun`,
+Each differential equation is first converged in dt, by levels of coupled paths (Giles, Oper. Res. 56, 2008): with E_m
+the expectation in m substeps of `SmallNoiseHeun`,
 
     E_2 = E_1 + E[f(fine) − f(coarse)],        E_4 = E_2 + E[f(fine) − f(coarse)],
 
-where the coarse path is driven by the sums of the fine one's increments, so that the differences need few replicas.
-and so on to E_8 where the last difference Δ is not yet within the standard error. |Δ| plus its own error bounds what
-is left (Δ/3 at order 2, Δ at order 1), and is part of the error of the result. Paths, observables and averages
-are in float32, whose rounding is no part of the stated errors.
+where the coarse path is driven by the sums of the fine one's increments, so that the differences need few replicas;
+and so on to E_8 where the last difference Δ is not within the standard error. |Δ| plus its own error bounds what is
+left (Δ/3 at order 2, Δ at order 1), and is part of the error of the result.
+
+Paths, observables and averages are in float32, whose rounding is no part of the stated errors.
 """
 
 from typing import Any, ClassVar, NamedTuple

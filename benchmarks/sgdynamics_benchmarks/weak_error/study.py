@@ -3,7 +3,8 @@
     learning rate    every model on every network; orders and linear parts in η
     l                SVAG's distance to order 1 on every network; order in 1/l
     batch size S     every model on the first network. At a fixed η errors do not vanish with the noise: of
-                     e(S) = e(∞) + c/S + …, with e(∞) from full batches, the order in 1/S of e(S) − e(∞)
+                     e(S) = e(∞) + c/S + …, with e(∞) from batches so large, or full, that no noise is left,
+                     the order in 1/S of e(S) − e(∞)
 
 A value is used where dt adds at most its standard error, or a quarter of that observable's largest weak error, and
 where no replica diverged, neither the model's nor SGD's: conditions that do not look at the value itself.
@@ -19,13 +20,14 @@ from sgdynamics.samplers import FullBatch, WithReplacement
 from sgdynamics_benchmarks.weak_error.models import EQUATIONS, Models
 from sgdynamics_benchmarks.weak_error.networks import CASES, Case
 from sgdynamics_benchmarks.weak_error.orders import linear_part, sampled_order
+from sgdynamics_benchmarks.weak_error.regression import WITHOUT_NOISE
 from sgdynamics_benchmarks.weak_error.sampled import LEVELS, OBSERVABLES, PARTS, Means, Observables, converged, means
 
 STRETCHES = (2, 4, 8)
 STRETCH = 4
 SVAG = f"SVAG, l = {STRETCH}"
 BATCH_SIZES = (1, 2, 4, 8)
-REPLICAS, QUICK_REPLICAS, WITHOUT_NOISE = 2**16, 2**10, 32
+REPLICAS, QUICK_REPLICAS = 2**16, 2**10
 CONVERGED = 0.25  # of an observable's largest weak error, the most that dt may still add
 
 
@@ -61,13 +63,13 @@ class Study:
     def descent(self, models: Models, η: float) -> Means:
         return self._means(models.descent(η), η)
 
-    def model(self, models: Models, name: str, η: float, replicas: int | None = None) -> Means:
+    def model(self, models: Models, name: str, η: float) -> Means:
         """An equation, converged in dt, or SVAG."""
         if name == SVAG:
-            return self._means(models.svag(η, STRETCH), η, replicas)
+            return self._means(models.svag(η, STRETCH), η)
         solved = lambda substeps: models.equation(name, η, substeps)
         levels = LEVELS[:2] if self.quick else LEVELS
-        return converged(solved, self.observables, self.case.time, η, replicas or self.replicas, self._seed(), levels)
+        return converged(solved, self.observables, self.case.time, η, self.replicas, self._seed(), levels)
 
     def against_stretch(self, descent: Means, equation: Means) -> dict[str, Any]:
         """SVAG's distance to order 1 at the largest learning rate; l = 1 is SGD. All share the equation's error."""
@@ -82,6 +84,8 @@ class Study:
     def against_batch_size(self) -> dict[str, Any]:
         """At the second learning rate."""
         η, full = self.rates[1], Models(self.case.problem, FullBatch())
+        # for the equations: the program of every other size
+        vast = Models(self.case.problem, WithReplacement(WITHOUT_NOISE))
         truth: list[Means] = []
         found: dict[str, list[Means]] = {name: [] for name in self.names}
         for size in self.batch_sizes:
@@ -90,19 +94,20 @@ class Study:
             for name in self.names:
                 found[name].append(self.model(models, name, η))
         models = {name: compared(values, truth) for name, values in found.items()}
-        noiseless = self._means(full.descent(η), η, WITHOUT_NOISE)
+        noiseless = self.descent(full, η)
         inverse, orders, limits = [1 / size for size in self.batch_sizes], {}, {}
         for name, errors in models.items():
-            limit = compared([self.model(full, name, η, WITHOUT_NOISE)], [noiseless])
-            part = errors | {"weak_error": np.array(errors["weak_error"]) - limit["weak_error"]}
+            limit = compared([self.model(full if name == SVAG else vast, name, η)], [noiseless])
+            part = errors | {"weak_error": np.array(errors["weak_error"]) - limit["weak_error"],
+                             "usable": np.array(errors["usable"]) & (limit["diverged"][0] == 0)}  # fmt: skip
             common = np.hypot(limit["sigma"], limit["dt_bound"])[0]
             own = np.hypot(errors["sigma"], errors["dt_bound"])
             orders[name], limits[name] = fitted(sampled_order, inverse, part, own, common), limit
         return {"learning_rate": η, "sizes": list(self.batch_sizes), "models": models,
                 "without_noise": limits, "orders_of_the_noises_part": orders}  # fmt: skip
 
-    def _means(self, dynamics: AbstractDynamics, η: float, replicas: int | None = None) -> Means:
-        return means(dynamics, self.observables, self.case.time, η, replicas or self.replicas, self._seed())
+    def _means(self, dynamics: AbstractDynamics, η: float) -> Means:
+        return means(dynamics, self.observables, self.case.time, η, self.replicas, self._seed())
 
     def _seed(self) -> int:
         self.seed += 100  # levels of one equation take the next few
