@@ -42,7 +42,6 @@ CASES = {
         sgd.Problem(NETWORK, Teacher(np.ones((1, 3)), 0.3)), learning_rate=0.05, sampler=Online(2)
     ),
 }
-LONG = CASES.keys() - {"epochs"}
 
 
 def ends(dynamics, dtype, kernel, steps=1000, replicas=3):
@@ -56,7 +55,8 @@ def distance(a, b):
     return float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.long if case in LONG else ()) for case in CASES])
+@pytest.mark.long
+@pytest.mark.parametrize("case", CASES)
 def test_the_kernel_makes_the_reference_paths(case):
     dynamics = CASES[case]()
     kernel = _generic.build(dynamics, 10, jnp.float32, math.inf)
@@ -71,6 +71,7 @@ def test_the_kernel_makes_the_reference_paths(case):
             assert jnp.array_equal(fast.memory, slow.memory)
 
 
+@pytest.mark.long
 def test_blocks_of_replicas_are_put_together_again():
     dynamics = sgd.SGD(sgd.Problem(MLP((3, 2, 1), key=KEY), DATA), learning_rate=0.1, sampler=Epochs(5))
     fast, slow = (

@@ -43,6 +43,7 @@ def distance(a, b):
     return float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_the_kernel_makes_the_reference_paths(case):
     dynamics = CASES[case]()

@@ -8,19 +8,27 @@ import pytest
 from sgdynamics.ensemble import _normals
 
 KEYS = jax.random.split(jax.random.key(3), 5)
-OTHERS = jax.random.split(jax.random.key(3, impl="rbg"), 5)
-
-
 TYPES = [jnp.dtype("float32"), jnp.dtype("float64")]
 
 
-@pytest.mark.parametrize(
-    "keys", [pytest.param(KEYS, id="threefry"), pytest.param(OTHERS, id="rbg", marks=pytest.mark.long)]
-)
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.long
 @pytest.mark.parametrize("shapes", [((3,), (2, 4)), ((11, 7), (5,))], ids=["one piece", "pieces"])
-def test_the_draws_of_two_streams(keys, dtype, shapes):
-    pipeline = _normals.Pipeline(_normals.one_stream(keys), shapes, 2, dtype)
+def test_where_counters_are_laid_out_otherwise(shapes):
+    with jax.threefry_partitionable(False):
+        assert not isinstance(_normals.one_stream(KEYS), tuple)
+        the_draws_are_those_of_jax(TYPES[0], shapes)
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(TYPES[0], marks=pytest.mark.long), TYPES[1]], ids=str)
+@pytest.mark.parametrize(
+    "shapes", [((3,), (2, 4)), pytest.param(((11, 7), (5,)), marks=pytest.mark.long)], ids=["one piece", "pieces"]
+)
+def test_the_draws_of_two_streams(dtype, shapes):
+    the_draws_are_those_of_jax(dtype, shapes)
+
+
+def the_draws_are_those_of_jax(dtype, shapes):
+    pipeline = _normals.Pipeline(_normals.one_stream(KEYS), shapes, 2, dtype)
     carry = jax.jit(lambda: pipeline.next(pipeline.start(jnp.int32(6)), jnp.int32(6)))()
     drawn = jax.jit(lambda carry: pipeline.normals(carry))(carry)
     lowest = np.nextafter(dtype.type(-1), dtype.type(1))
@@ -31,8 +39,8 @@ def test_the_draws_of_two_streams(keys, dtype, shapes):
         normal = lambda key, shape: jax.random.normal(key, shape, dtype)
         return [[draw(key, shape) for key, shape in zip(both, shapes, strict=True)] for draw in (uniform, normal)]
 
-    uniform, normal = jax.jit(jax.vmap(reference))(keys)
-    u = carry[1].reshape(-1, len(keys))[: sum(int(np.prod(shape)) for shape in shapes)]
+    uniform, normal = jax.jit(jax.vmap(reference))(KEYS)
+    u = carry[1].reshape(-1, len(KEYS))[: sum(int(np.prod(shape)) for shape in shapes)]
     assert jnp.array_equal(u, jnp.concatenate(uniform, axis=1).T)
     for mine, theirs in zip(drawn, normal, strict=True):
         assert mine.dtype == dtype
@@ -44,8 +52,8 @@ def test_the_draws_of_two_streams(keys, dtype, shapes):
 def test_uniform_numbers_to_the_ends_of_their_interval(dtype):
     lowest = np.nextafter(dtype.type(-1), dtype.type(1))
     zeros, ones = jnp.zeros(1, jnp.uint32), jnp.full(1, 2**32 - 1, jnp.uint32)
-    assert _normals._uniform(zeros, zeros, lowest) == lowest
-    largest = _normals._uniform(ones, ones if dtype.itemsize == 8 else zeros, lowest)
+    assert _normals.uniform(zeros, zeros, dtype) == lowest
+    largest = _normals.uniform(ones, ones if dtype.itemsize == 8 else zeros, dtype)
     assert 1 - 4 * jnp.finfo(dtype).eps < largest[0] < 1
 
 

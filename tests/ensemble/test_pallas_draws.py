@@ -37,7 +37,7 @@ def test_keys():
 
 
 def test_what_is_done_once_is_what_it_would_be():
-    made = jax.jit(lambda x: draws.once(lambda: (x + 1, {"twice": 2 * x})))(jnp.arange(3))
+    made = jax.jit(lambda x: draws.together(lambda: (x + 1, {"twice": 2 * x})))(jnp.arange(3))
     assert made[0].tolist() == [1, 2, 3] and made[1]["twice"].tolist() == [0, 2, 4]
 
 

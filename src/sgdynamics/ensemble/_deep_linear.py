@@ -9,15 +9,13 @@ At β = λ = 0 the velocity is not carried: that of the last step is the outer p
 The draws are those of the reference step: the same replica makes the same path, to rounding.
 """
 
-from collections.abc import Callable
-
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from sgdynamics._checks import known_zero
 from sgdynamics._problem import Problem, squared_error
-from sgdynamics._types import Scalar, Step
+from sgdynamics._types import Step
 from sgdynamics.data import Teacher
 from sgdynamics.dynamics import SGD, AbstractDynamics, State, at_step
 from sgdynamics.ensemble._core import Replicas, repeat
@@ -143,22 +141,18 @@ def build(dynamics: AbstractDynamics, every: int, dtype) -> DeepLinearKernel | N
     if not is_deep_linear(dynamics.problem):
         return None
     sampler = dynamics.sampler
-    if not (isinstance(sampler, FullBatch) or (isinstance(sampler, Online) and sampler.batch_size <= MOST_EXAMPLES)):
+    if type(sampler) is not FullBatch and not (type(sampler) is Online and sampler.batch_size <= MOST_EXAMPLES):
         return None
-    plain = not (may_differ_from_zero(dynamics.momentum) or may_differ_from_zero(dynamics.weight_decay))
-    return DeepLinearKernel(may_differ_from_zero(dynamics.problem.data.label_noise_std), plain)
+    plain = known_zero(dynamics.momentum) and known_zero(dynamics.weight_decay)
+    return DeepLinearKernel(not known_zero(dynamics.problem.data.label_noise_std), plain)
+
+
+def learns_a_teacher(problem: Problem) -> bool:
+    """A deep linear network that learns from a stream by squared error. (A subclass may do anything else.)"""
+    kinds = (type(problem), type(problem.data), type(problem.network))
+    return kinds == (Problem, Teacher, DeepLinear) and problem.example_loss is squared_error
 
 
 def is_deep_linear(problem: Problem) -> bool:
-    """A deep linear network, not too wide, that learns from a stream by squared error."""
-    if not (isinstance(problem.data, Teacher) and isinstance(problem.network, DeepLinear)):
-        return False
-    return problem.example_loss is squared_error and max(max(W.shape) for W in problem.network.weights) <= WIDEST
-
-
-def may_differ_from_zero(value: Scalar | Callable) -> bool:
-    """Of schedules and traced numbers nothing is known."""
-    try:
-        return callable(value) or bool(value != 0)
-    except jax.errors.ConcretizationTypeError:
-        return True
+    """The same, of layers that are not too wide."""
+    return learns_a_teacher(problem) and max(max(W.shape) for W in problem.network.weights) <= WIDEST

@@ -11,11 +11,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from sgdynamics._checks import known_zero
 from sgdynamics._types import Scalar, Step
 from sgdynamics.data import Teacher
 from sgdynamics.dynamics import AbstractDynamics, Langevin, State, at_step
 from sgdynamics.ensemble._core import Replicas, repeat
-from sgdynamics.ensemble._deep_linear import LEAST_STEPS, is_deep_linear, may_differ_from_zero
+from sgdynamics.ensemble._deep_linear import LEAST_STEPS, is_deep_linear
 from sgdynamics.ensemble._normals import Pipeline, drawn_in, one_stream
 from sgdynamics.ensemble._stacks import (
     Matrices,
@@ -47,7 +48,9 @@ class DeepLinearLangevinKernel(eqx.Module):
         def substep(carry, i):
             layers, drawn = carry
             n = first + i
-            layers = self._substep(langevin, layers, n // langevin.substeps, pipeline.normals(drawn), one)
+            # not n // substeps: n may wrap
+            number = step + i // langevin.substeps
+            layers = self._substep(langevin, layers, number, pipeline.normals(drawn), one)
             return layers, pipeline.next(drawn, n)
 
         shapes = [W.shape for W in langevin.problem.network.weights]
@@ -89,7 +92,7 @@ def build(dynamics: AbstractDynamics, every: int, dtype) -> DeepLinearLangevinKe
     """The kernel, where it is for this dynamics and worth while; else None."""
     if every < LEAST_STEPS or not drawn_in(dtype) or type(dynamics) is not Langevin or dynamics.order != 1:
         return None
-    drawn = isinstance(dynamics.noise, Isotropic) or (dynamics.fused and isinstance(dynamics.noise, OnlineLinear))
+    drawn = type(dynamics.noise) is Isotropic or (dynamics.fused and type(dynamics.noise) is OnlineLinear)
     if not (drawn and is_deep_linear(dynamics.problem)):
         return None
-    return DeepLinearLangevinKernel(may_differ_from_zero(dynamics.problem.data.label_noise_std))
+    return DeepLinearLangevinKernel(not known_zero(dynamics.problem.data.label_noise_std))

@@ -10,11 +10,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 from sgdynamics._types import Step
 
 
+def always(step: Step) -> Bool[Array, ""]:
+    """True, though the compiler does not know: odd numbers are not 0, however often a step's number has wrapped."""
+    return (step | 1) != 0
+
+
 def fence(step: Step, function: Callable, *args: Any) -> Any:
-    """`function(*args)`, computed once whatever becomes of the result; `step`, a traced step number, is never < 0."""
+    """`function(*args)`, computed once whatever becomes of the result; `step` is a traced whole number, any."""
     nothing = lambda *args: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(function, *args))
-    return jax.lax.cond(step >= 0, function, nothing, *args)
+    return jax.lax.cond(always(step), function, nothing, *args)

@@ -16,15 +16,16 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, JaxprEqn
 from jaxtyping import Array, Float, Int
 
+from sgdynamics._problem import Problem
 from sgdynamics._random import unrolled
 from sgdynamics._types import Scalar, Step
 from sgdynamics.data import Dataset
 from sgdynamics.dynamics import SGD, AbstractDynamics, State, at_step
 from sgdynamics.ensemble._core import Replicas, repeat
 from sgdynamics.ensemble._fence import fence
-from sgdynamics.ensemble._normals import drawn_in
+from sgdynamics.ensemble._normals import addressed, drawn_in
 from sgdynamics.ensemble._replicas_last import Last, evaluate, operations, written_out
-from sgdynamics.samplers import AbstractIndexSampler, Online
+from sgdynamics.samplers import AbstractIndexSampler, AbstractSampler, Online
 
 # replicas that are worked on at once: the arrays of a layer then fit the cache of a core
 BLOCK, LANES = 32, 8
@@ -45,7 +46,7 @@ class GenericKernel(eqx.Module):
     """The kernel for SGD; it has no parameters of its own."""
 
     def __call__(self, dynamics: SGD, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
-        count = replicas.keys.shape[0]
+        count = addressed(replicas.keys).shape[0]
         blocks = -(-count // BLOCK)
         size = count if blocks == 1 else LANES * -(-count // (LANES * blocks))
         # replicas beyond the last are the first once more
@@ -143,9 +144,15 @@ def build(dynamics: AbstractDynamics, every: int, dtype, replica_steps: float | 
         return None
     if every < LEAST_STEPS or not drawn_in(dtype) or type(dynamics) is not SGD or jax.default_backend() != "cpu":
         return None
-    if not isinstance(dynamics.sampler, AbstractIndexSampler | Online):
+    if type(dynamics.problem) is not Problem or not draws_plainly(dynamics.sampler):
         return None
     return GenericKernel() if all(map(_is_small, operations(gradient_program(dynamics)))) else None
+
+
+def draws_plainly(sampler: AbstractSampler) -> bool:
+    """Whether a sampler draws from a stream as `Online` does, or by the indices that it gives."""
+    by_index = isinstance(sampler, AbstractIndexSampler) and type(sampler).draw is AbstractIndexSampler.draw
+    return by_index or type(sampler) is Online
 
 
 def _is_small(operation: JaxprEqn) -> bool:

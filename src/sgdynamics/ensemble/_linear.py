@@ -25,6 +25,8 @@ from sgdynamics.ensemble._stacks import in_blocks
 
 # going to modes and back costs about as much as this many steps
 LEAST_STEPS = 2
+# GPUs multiply matrices in fewer bits, unless told
+BITS = "highest"
 
 
 class LinearModesKernel(eqx.Module):
@@ -32,14 +34,14 @@ class LinearModesKernel(eqx.Module):
 
     def __call__(self, dynamics: LinearModes, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
         V, (θ, v) = dynamics.vectors, _phase(replicas.states)
-        before = [x if V is None else x @ V for x in (θ - dynamics.mean[None, :], v)]
+        before = [x if V is None else _times(x, V) for x in (θ - dynamics.mean[None, :], v)]
         move = jax.vmap(lambda x, z: x + dynamics.moved(x, z), in_axes=-1, out_axes=-1)
 
         def run(keys: Array, δ: Array, u: Array) -> Float[Array, "2 modes replicas"]:
             return _moved(jnp.stack([δ, u]), keys, replicas.step, steps, move)
 
         after = in_blocks(run, replicas.keys, *before)
-        moved = [b - a if V is None else (b - a) @ V.T for a, b in zip(before, after, strict=True)]
+        moved = [b - a if V is None else _times(b - a, V.T) for a, b in zip(before, after, strict=True)]
         return State(θ + moved[0], v + moved[1])
 
 
@@ -51,6 +53,10 @@ class LinearProcessKernel(eqx.Module):
         run = lambda keys, x: [_moved(x, keys, replicas.step, steps, move)]
         mean = dynamics.mean[None, :]
         return State(mean + in_blocks(run, replicas.keys, replicas.states.position - mean)[0])
+
+
+def _times(A: Array, B: Array) -> Array:
+    return jnp.matmul(A, B, precision=BITS)
 
 
 def _phase(states: State) -> tuple[Float[Array, "replicas parameters"], Float[Array, "replicas parameters"]]:
@@ -66,7 +72,9 @@ def _moved(
 
     def body(carry: tuple[Array, Any], i: Array) -> tuple[Array, Any]:
         x, drawn = carry
-        return move(x, pipeline.normals(drawn)[0]), pipeline.next(drawn, step + i)
+        with jax.default_matmul_precision(BITS):
+            x = move(x, pipeline.normals(drawn)[0])
+        return x, pipeline.next(drawn, step + i)
 
     return repeat(steps, body, (x, pipeline.start(step)))[0]
 

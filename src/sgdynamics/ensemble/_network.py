@@ -15,14 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from sgdynamics._problem import Problem
 from sgdynamics._random import unrolled
 from sgdynamics._types import Scalar, Step
 from sgdynamics.data import Dataset
 from sgdynamics.dynamics import SGD, AbstractDynamics, State, at_step
 from sgdynamics.ensemble._core import Replicas, repeat
 from sgdynamics.ensemble._fence import fence
+from sgdynamics.ensemble._generic import draws_plainly
 from sgdynamics.ensemble._regression import minibatch, stacked
-from sgdynamics.samplers import AbstractIndexSampler, Online
+from sgdynamics.samplers import Online
 
 # cutting θ into layers and joining them again costs about as much as this many steps
 LEAST_STEPS = 2
@@ -93,8 +95,8 @@ def _flat(leaves: Leaves) -> Float[Array, "replicas parameters"]:
 
 def build(dynamics: AbstractDynamics, every: int) -> NetworkKernel | None:
     """The kernel for SGD on a plain data set drawn by index, or online on a stream; else None."""
-    if every < LEAST_STEPS or type(dynamics) is not SGD:
+    if every < LEAST_STEPS or type(dynamics) is not SGD or type(dynamics.problem) is not Problem:
         return None
-    sampler, plain = dynamics.sampler, type(dynamics.problem.data) is Dataset
-    drawn = isinstance(sampler, AbstractIndexSampler) if plain else isinstance(sampler, Online)
+    plain = type(dynamics.problem.data) is Dataset
+    drawn = draws_plainly(dynamics.sampler) and (plain or type(dynamics.sampler) is Online)
     return NetworkKernel() if drawn else None

@@ -3,8 +3,9 @@
     z = √2 erf⁻¹(u),        u uniform in (−1, 1), from as many of the upper bits as a mantissa has
 
 `jax.vmap` over keys makes [replicas, numbers], whose rows are too short for long vectors. Here keys are two arrays of
-words [streams, replicas], and one row of numbers is one block of threefry for all the replicas. Keys of another
-generator than JAX's threefry are mapped over, and draw what they draw.
+words [streams, replicas], and one row of numbers is one block of threefry for all the replicas. Where JAX lays
+threefry's counters out otherwise, keys are mapped over: each draws what it draws alone. Keys of other generators do not
+(what one of `rbg` draws depends on the keys that are mapped over with it, here those of its block): they are refused.
 
 On CPUs u and z are cheaper made one after the other than in one program, and no program may be so large that XLA
 splits it among threads: many numbers are made in pieces, by a loop. And what is in a loop's carry is computed once,
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
-from sgdynamics._random import threefry
+from sgdynamics._random import is_threefry, threefry
 from sgdynamics._types import Step
 from sgdynamics.ensemble._fence import fence
 
@@ -40,10 +41,22 @@ def drawn_in(dtype) -> bool:
 
 def one_stream(keys: Key[Array, " replicas"]) -> Keys:
     """The replicas' keys, as the functions here take them."""
+    keys = addressed(keys)
     if str(jax.random.key_impl(keys)) == "threefry2x32" and jax.config.jax_threefry_partitionable:
         data = jax.random.key_data(keys)
         return data[None, :, 0], data[None, :, 1]
     return keys[None]
+
+
+def addressed(keys: Key[Array, " replicas"]) -> Key[Array, " replicas"]:
+    """The keys, where each draws the same alone as among others: kernels that go by blocks need such."""
+    if not is_threefry(keys):
+        raise ValueError(
+            f"keys are of {jax.random.key_impl(keys)}, but in blocks of replicas they must be of threefry2x32, which "
+            'draws the same for a replica in any company. Use jax.random.key(seed, impl="threefry2x32"), or the '
+            "`reference_kernel`."
+        )
+    return keys
 
 
 def fold_in(keys: Keys, number: Int[Array, ""]) -> Keys:
@@ -67,9 +80,8 @@ def uniforms(keys: Keys, sizes: Sequence[int], dtype) -> Uniforms:
     pieces = -(-sum(sizes) // PIECE)
     rows = -(-sum(sizes) // pieces)
     unused = pieces * rows - sum(sizes)
-    lowest = np.nextafter(np.dtype(dtype).type(-1), np.dtype(dtype).type(1))
     if not isinstance(keys, tuple):
-        draw = lambda key, size: jax.random.uniform(key, (size,), dtype, minval=lowest, maxval=1)
+        draw = lambda key, size: jax.random.uniform(key, (size,), dtype, minval=_lowest(dtype), maxval=1)
         u = [jax.vmap(partial(draw, size=size), out_axes=1)(keys[i]) for i, size in enumerate(sizes)]
         return jnp.pad(jnp.concatenate(u), ((0, unused), (0, 0))).reshape(pieces, rows, -1)
     stream = np.append(np.repeat(np.arange(len(sizes)), sizes), np.zeros(unused, int))
@@ -81,7 +93,7 @@ def uniforms(keys: Keys, sizes: Sequence[int], dtype) -> Uniforms:
         key = _chosen(stream, keys[0]), _chosen(stream, keys[1])
         counter = jnp.broadcast_to(counter, key[0].shape)
         x, y = threefry(key, jnp.zeros_like(counter), counter)
-        return _uniform(x, y, lowest)
+        return uniform(x, y, dtype)
 
     return piece(table[0])[None] if pieces == 1 else jax.lax.map(piece, table)
 
@@ -145,11 +157,16 @@ def _chosen(stream: UInt32[Array, "rows 1"], word: UInt32[Array, "streams replic
     return chosen
 
 
-def _uniform(x: Array, y: Array, lowest: np.floating) -> Array:
+def uniform(x: Array, y: Array, dtype) -> Array:
     """`jax.random.uniform` in (−1, 1) from a block's two words."""
-    one = np.ones((), lowest.dtype)
-    wide = jnp.finfo(lowest.dtype).bits == 64
-    word = (x.astype(jnp.uint64) << np.uint64(32)) | y.astype(jnp.uint64) if wide else x ^ y
-    unused = word.dtype.type(jnp.finfo(lowest.dtype).bits - jnp.finfo(lowest.dtype).nmant)
-    fraction = jax.lax.bitcast_convert_type((word >> unused) | one.view(word.dtype), lowest.dtype) - one
+    one, lowest = np.ones((), dtype), _lowest(dtype)
+    width, mantissa = jnp.finfo(dtype).bits, jnp.finfo(dtype).nmant
+    word = (x.astype(jnp.uint64) << np.uint64(32)) | y.astype(jnp.uint64) if width == 64 else x ^ y
+    unused = word.dtype.type(width - mantissa)
+    fraction = jax.lax.bitcast_convert_type((word >> unused) | one.view(word.dtype), dtype) - one
     return jnp.maximum(lowest, fraction * (one - lowest) + lowest)
+
+
+def _lowest(dtype) -> np.floating:
+    """The number after −1, where `jax.random.normal` begins; the width of the interval to 1 rounds to 2."""
+    return np.nextafter(np.dtype(dtype).type(-1), np.dtype(dtype).type(1))

@@ -20,15 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from sgdynamics import _checks
-from sgdynamics._problem import squared_error
+from sgdynamics._checks import known_zero
 from sgdynamics._random import Words
-from sgdynamics.data import Teacher
 from sgdynamics.dynamics import SGD, AbstractDynamics, State
 from sgdynamics.ensemble import _pallas_draws as draws
 from sgdynamics.ensemble._core import Replicas, reference_kernel
+from sgdynamics.ensemble._deep_linear import learns_a_teacher
 from sgdynamics.ensemble._pallas_launch import States, block_of, launch, padded, possible, power_of_two
-from sgdynamics.networks import DeepLinear
 from sgdynamics.samplers import Online
 
 # what a thread holds of a program's layers and velocities: 64 registers of 32 bits, of 32 threads a warp
@@ -70,7 +68,7 @@ def _step(examples: int, widths, noisy_labels: bool, data, hyperparameters, key:
     M, σ = data[0][...][None], data[1][0]
 
     def descend(example, velocities: States) -> States:
-        x, ξ = draws.once(lambda: _example(key, example, widths, layers[0].shape[0], M.shape[1], M.dtype))
+        x, ξ = draws.together(lambda: _example(key, example, widths, layers[0].shape[0], M.shape[1], M.dtype))
         activations = [x]
         for W in layers:
             activations.append(_image(W, activations[-1]))
@@ -131,14 +129,12 @@ def build(dynamics: AbstractDynamics, every: int, dtype, *, interpret: bool = Fa
 
     It does not look at the platform: `_pallas_launch.worth` does.
     """
-    if not (isinstance(dynamics, SGD) and isinstance(dynamics.sampler, Online) and possible(dynamics, every, dtype)):
+    if type(dynamics) is not SGD or type(dynamics.sampler) is not Online or not possible(dynamics, every, dtype):
         return None
     problem = dynamics.problem
-    is_deep_linear = isinstance(problem.data, Teacher) and isinstance(problem.network, DeepLinear)
-    if not is_deep_linear or problem.example_loss is not squared_error:
+    if not learns_a_teacher(problem):
         return None
     size = _bytes([W.shape for W in problem.network.weights], jnp.dtype(dtype).itemsize)
     if dynamics.sampler.batch_size > MOST_EXAMPLES or size > MOST_WARPS * BYTES_OF_A_WARP:
         return None
-    σ = problem.data.label_noise_std
-    return PallasDeepLinearKernel(not _checks.is_concrete(σ) or bool(σ != 0), interpret)
+    return PallasDeepLinearKernel(not known_zero(problem.data.label_noise_std), interpret)

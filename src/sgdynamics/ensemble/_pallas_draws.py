@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt32
 
 from sgdynamics._random import Words, threefry
+from sgdynamics.ensemble._normals import uniform
 
 
 def drawable(keys: Key[Array, " replicas"]) -> bool:
@@ -42,21 +43,10 @@ def bits(key: Words, places: UInt32[Array, "*block"]) -> UInt32[Array, "*block"]
 def normal(key: Words, places: UInt32[Array, "*block"], dtype) -> Float[Array, "*block"]:
     """`jax.random.normal(key, shape, dtype)` at these places of the flattened array, in 32 or 64 bits."""
     a, b = threefry(key, jnp.zeros_like(places), places)
-    if dtype == jnp.float64:
-        word = (a.astype(jnp.uint64) << np.uint64(32)) | b.astype(jnp.uint64)
-    else:
-        word = a ^ b
-    width, mantissa = jnp.finfo(dtype).bits, jnp.finfo(dtype).nmant
-    one = np.ones((), dtype)
-    exponent = one.view(word.dtype)
-    fraction = jax.lax.bitcast_convert_type((word >> word.dtype.type(width - mantissa)) | exponent, dtype) - one
-    # jax.random: uniform from the number after −1 to 1, where the width of the interval rounds to 2
-    lowest = np.nextafter(-one, one)
-    uniform = jnp.maximum(lowest, fraction * (one - lowest) + lowest)
-    return np.sqrt(2).astype(dtype) * jax.lax.erf_inv(uniform)
+    return np.sqrt(2).astype(dtype) * jax.lax.erf_inv(uniform(a, b, dtype))
 
 
-def once(function: Callable[[], PyTree[Array]]) -> PyTree[Array]:
+def together(function: Callable[[], PyTree[Array]]) -> PyTree[Array]:
     """`function()`, computed once by the threads together: a loop that is run once.
 
     Triton takes elementwise arithmetic for cheap, and would draw again in every thread whatever that thread needs

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from sgdynamics.dynamics import SGD
 from sgdynamics.ensemble import _pallas_draws as draws
 from sgdynamics.ensemble._core import Replicas
+from sgdynamics.ensemble._normals import drawn_in
 
 try:
     from jax.experimental.pallas import triton
@@ -29,7 +30,6 @@ except ImportError:  # JAX has announced that it will remove this way to the GPU
     triton = None
 
 States: TypeAlias = tuple[Float[Array, "block ..."], ...]
-PRECISIONS = ("float32", "float64")
 # a GPU of the size of an H100 has some 500 schedulers, and each wants more than one program
 ENOUGH_PROGRAMS = 1024
 MOST_BLOCK = 32
@@ -53,7 +53,7 @@ def possible(dynamics: SGD, every: int, dtype) -> bool:
     hyperparameters = (dynamics.learning_rate, dynamics.momentum, dynamics.weight_decay)
     constant = not any(callable(h) for h in hyperparameters)
     drawable = bool(jax.config.jax_threefry_partitionable)
-    known = triton is not None and jnp.dtype(dtype).name in PRECISIONS
+    known = triton is not None and drawn_in(dtype)
     return known and constant and drawable and every >= LEAST_STEPS
 
 

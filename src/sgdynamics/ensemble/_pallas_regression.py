@@ -18,12 +18,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
+from sgdynamics._problem import Problem
 from sgdynamics._random import Words
 from sgdynamics.data import Dataset
 from sgdynamics.dynamics import SGD, AbstractDynamics, State
 from sgdynamics.ensemble import _pallas_draws as draws
 from sgdynamics.ensemble._core import Replicas, reference_kernel
 from sgdynamics.ensemble._pallas_launch import States, block_of, launch, padded, possible, power_of_two, triton
+from sgdynamics.networks import Linear
 from sgdynamics.samplers import WithReplacement
 from sgdynamics.samplers._indices import high_word
 
@@ -82,7 +84,7 @@ def _gradient(data, θ: Float[Array, "block inputs"], key: Words, slot: UInt32[A
         indices = high_word(draws.bits(key, slot), inputs.shape[0]).astype(jnp.int32)
         return indices, triton.load(labels.at[indices], mask=taken, other=0.0)
 
-    indices, y = draws.once(draw)
+    indices, y = draws.together(draw)
     # one array of addresses for each axis: Pallas' interpreter takes no slice beside an array
     shape = (*slot.shape, θ.shape[1])
     rows, everywhere = (jnp.broadcast_to(a[:, :, None], shape) for a in (indices, taken))
@@ -97,12 +99,11 @@ def build(dynamics: AbstractDynamics, every: int, dtype, *, interpret: bool = Fa
 
     It does not look at the platform: `_pallas_launch.worth` does.
     """
-    if not (
-        isinstance(dynamics, SGD) and isinstance(dynamics.sampler, WithReplacement) and possible(dynamics, every, dtype)
-    ):
+    kinds = (type(dynamics), type(dynamics.problem), type(dynamics.problem.data), type(dynamics.problem.network))
+    if kinds != (SGD, Problem, Dataset, Linear) or type(dynamics.sampler) is not WithReplacement:
         return None
     problem = dynamics.problem
-    if not (problem.is_linear_regression and type(problem.data) is Dataset):
+    if not problem.is_linear_regression or not possible(dynamics, every, dtype):
         return None
     samples, inputs = problem.data.x.shape
     width = power_of_two(inputs)

@@ -21,11 +21,12 @@ from jaxtyping import Array, Float, Int, PyTree
 from sgdynamics import _checks
 from sgdynamics._problem import Problem
 from sgdynamics._types import Step, Vector
-from sgdynamics.data import Teacher
+from sgdynamics.data import Dataset, FreshLabels, Teacher
 from sgdynamics.dynamics import AbstractDynamics, Langevin, State, UnderdampedLangevin
 from sgdynamics.ensemble._core import Replicas, repeat
 from sgdynamics.ensemble._normals import Pipeline, drawn_in, one_stream
 from sgdynamics.ensemble._stacks import in_blocks
+from sgdynamics.networks import Linear
 from sgdynamics.noise import AbstractNoise, Constant, Frozen, Isotropic, Sum
 
 # an eigenbasis of so many inputs takes a second; K may have so many entries
@@ -34,6 +35,7 @@ MOST_INPUTS, MOST_ENTRIES = 1024, 2**22
 ROUNDING = 1e-13
 # going to modes and back costs two products with V, as much as this many steps
 LEAST_STEPS = 2
+DATA = (Dataset, FreshLabels, Teacher)
 
 Equation: TypeAlias = Langevin | UnderdampedLangevin
 
@@ -60,7 +62,7 @@ class Kick(AbstractNoise):
 
     def apply(self, θ: Vector, z: PyTree[Float[Array, "..."]]) -> Vector:
         return sum(
-            part.reshape(-1) @ K.T if K.ndim == 2 else K * part.reshape(-1)
+            jnp.matmul(K, part.reshape(-1), precision="highest") if K.ndim == 2 else K * part.reshape(-1)
             for K, part in zip(self.matrices, jax.tree.leaves(z), strict=True)
         )
 
@@ -85,7 +87,7 @@ class QuadraticKernel(eqx.Module):
 
 def _times(θ: Float[Array, "replicas parameters"], V: Array | None) -> Float[Array, "replicas parameters"]:
     """Every row of weights in θ times V."""
-    return θ if V is None else (θ.reshape(-1, V.shape[0]) @ V).reshape(θ.shape)
+    return θ if V is None else jnp.matmul(θ.reshape(-1, V.shape[0]), V, precision="highest").reshape(θ.shape)
 
 
 def _run(dynamics: Equation, keys: Array, states: State, step: Step, steps: Int[Array, ""] | int) -> State:
@@ -97,7 +99,7 @@ def _run(dynamics: Equation, keys: Array, states: State, step: Step, steps: Int[
     def substep(carry: tuple[State, PyTree], i: Array) -> tuple[State, PyTree]:
         states, drawn = carry
         n = first + i
-        number = n // dynamics.substeps
+        number = step + i // dynamics.substeps  # not n // substeps: n may wrap
         dt = dynamics.time_step(number).astype(dtype) / dynamics.substeps
         dW = jax.tree.unflatten(structure, [jnp.sqrt(dt) * z for z in pipeline.normals(drawn)])
         move = lambda state, dW: _moved(dynamics, number, n, state, dt, dW)
@@ -116,7 +118,7 @@ def build(dynamics: AbstractDynamics, every: int, dtype) -> QuadraticKernel | No
     """The kernel, where loss and noise are of that kind and it is worth while; else None."""
     if every < LEAST_STEPS or not drawn_in(dtype) or type(dynamics) not in (Langevin, UnderdampedLangevin):
         return None
-    if not dynamics.problem.is_linear_regression:
+    if not _is_quadratic(dynamics.problem):
         return None
     noise, size = dynamics.noise, dynamics.problem.parameters.size
     outputs, inputs = dynamics.problem.network.weight.shape
@@ -133,11 +135,17 @@ def build(dynamics: AbstractDynamics, every: int, dtype) -> QuadraticKernel | No
     return QuadraticKernel(problem, _kick(noise, V, size), None if V is None else jnp.asarray(V))
 
 
+def _is_quadratic(problem: Problem) -> bool:
+    """Whether the loss is; a subclass of these classes may do anything else."""
+    kinds = (type(problem), type(problem.network))
+    return kinds == (Problem, Linear) and type(problem.data) in DATA and problem.is_linear_regression
+
+
 def _is_additive(noise: AbstractNoise) -> bool:
     """Whether it is of a kind that does not depend on θ."""
-    if isinstance(noise, Sum):
+    if type(noise) is Sum:
         return all(_is_additive(part) for part in noise.noises)
-    return isinstance(noise, Constant | Frozen | Isotropic)
+    return type(noise) in (Constant, Frozen, Isotropic)
 
 
 def _quadratic(problem: Problem) -> tuple[np.ndarray, np.ndarray]:

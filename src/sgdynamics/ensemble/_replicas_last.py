@@ -8,7 +8,8 @@ few long vector operations:
 written out in pieces of a few terms (more read from more places at once than a core can follow), the smaller factor
 outermost, so that it stays in the cache. The function's program, its jaxpr, is gone through operation by
 operation; what is no such product is left to `vmap`, with replicas last. Products, and functions that are dear to
-compute twice, stand behind fences.
+compute twice, stand behind fences. (`_stacks` has the products of the deep linear kernels, which are written by hand
+and lie in longer rows.)
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +59,7 @@ def _apply(equation: JaxprEqn, operation: Callable, values: dict[Any, Any], step
     if written_out(equation) and all(isinstance(x, Last) for x in inputs):
         ((a,), (b,)), _ = equation.params["dimension_numbers"]
         A, B = (values[v].array for v in equation.invars)
-        return [Last(product(A, B, a, b, step))]
+        return [Last(contraction(A, B, a, b, step))]
     axes = tuple(-1 if isinstance(x, Last) else None for x in inputs)
     operation = jax.vmap(operation, in_axes=axes, out_axes=-1)
     arrays = [x.array if isinstance(x, Last) else x for x in inputs]
@@ -97,11 +98,11 @@ def written_out(equation: JaxprEqn) -> bool:
     return len(contracted) == 1 and not batch and a.dtype == b.dtype == equation.outvars[0].aval.dtype
 
 
-def product(A: Array, B: Array, a: int, b: int, step: Step) -> Array:
+def contraction(A: Array, B: Array, a: int, b: int, step: Step) -> Array:
     """Σ_k A_…k… B_…k… over axis a of A and axis b of B: the other axes of A, those of B, and replicas."""
     A, B = jnp.moveaxis(A, a, 0), jnp.moveaxis(B, b, 0)
     if A[0].size > B[0].size:
-        C, own = product(B, A, 0, 0, step), B.ndim - 2
+        C, own = contraction(B, A, 0, 0, step), B.ndim - 2
         return jnp.moveaxis(C, range(own), range(A.ndim - 2, C.ndim - 1))
     A = jnp.expand_dims(A, range(A.ndim - 1, A.ndim + B.ndim - 3))
     B = jnp.expand_dims(B, range(1, A.ndim - B.ndim + 1))

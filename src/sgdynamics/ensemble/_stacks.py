@@ -1,7 +1,9 @@
 """Layers of small matrices with replicas in the last axis: products, and the layouts that make them fast on CPUs.
 
 With layers W_l of shape [d_l, d_{l−1}, replicas], a product of small matrices is a sum of a few long products of
-numbers, where `vmap` makes thousands of matrix products too small to be fast. What was measured to matter:
+numbers, where `vmap` makes thousands of matrix products too small to be fast. (This is for the products of the deep
+linear kernels, which are known and written by hand; `_replicas_last` goes through any network's program.) What was
+measured to matter:
 
 - Layers of equal shape lie in one array, a stack: they are updated in one program
   that comes after all that reads them, else XLA copies them first.
@@ -20,6 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from sgdynamics.ensemble._fence import always
+
 BLOCK = 32
 # as many numbers in a row are not unrolled
 LONG_ROW = 128
@@ -36,7 +40,10 @@ def in_blocks(
     keys: Key[Array, " replicas"],
     *parts: Float[Array, "replicas parameters"],
 ) -> list[Float[Array, "replicas parameters"]]:
-    """`function(keys, *parts)` block by block, on parts [parameters, replicas of the block], and so its results."""
+    """`function(keys, *parts)` block by block, on parts [parameters, replicas of the block], and so its results.
+
+    Of threefry's keys only: others draw otherwise in blocks (`_normals.one_stream` raises).
+    """
     count = keys.shape[0]
     blocks = -(-count // BLOCK)
     size = -(-count // blocks)
@@ -55,8 +62,8 @@ def in_blocks(
 
 
 def runtime_one(step: Int[Array, ""], dtype) -> Array:
-    """1, though the compiler does not know: `step` is never negative."""
-    return jnp.where(step >= 0, jnp.ones((), dtype), 2 * jnp.ones((), dtype))
+    """1, though the compiler does not know."""
+    return jnp.where(always(step), jnp.ones((), dtype), 2 * jnp.ones((), dtype))
 
 
 def once(x: Array, one: Array) -> Array:
