@@ -1,5 +1,7 @@
 """The kernels of linear regression make the paths of the reference step, and the cheapest is chosen."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -198,3 +200,44 @@ FASTEST = {
 def test_the_cost_rule_chooses_what_was_measured_fastest(sizes):
     costs = nanoseconds(*sizes)
     assert min(costs, key=costs.__getitem__) == FASTEST[sizes]
+
+
+# --- the compiled program -------------------------------------------------------------------------------------
+
+# of the steps, and of the last one, which makes the velocity
+LOOPS = 2
+
+
+def program(kernel, dynamics):
+    """The kernel's program, optimised, with the number of steps unknown."""
+    dynamics, kernel = cast((dynamics, kernel), jnp.float32)
+    start = replicate(dynamics, jnp.ones((8, 10), jnp.float32), None, KEY)
+    return jax.jit(lambda start, steps: kernel(dynamics, start, steps)).lower(start, jnp.int32(9)).compile().as_text()
+
+
+def faults(text, loops=LOOPS):
+    """What makes a loop slow: other loops in it (threefry's rounds are one, rolled), draws that are put together in one
+    array, calls and transfers to the host, collectives."""
+    kinds = "infeed|outfeed|send|recv|all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
+    found = re.findall(rf" ({kinds})(?:-start)?\(", text) + re.findall(
+        r'custom_call_target="([^"]*callback[^"]*)"', text
+    )
+    # random words, but not the pairs of them that keys are
+    found += ["draws put together"] * len(re.findall(r"= u32\[(?!\d+,2\]|2,\d+\])[^\]]*\][^=]* concatenate\(", text))
+    return found + ["another loop"] * (text.count(" while(") - loops)
+
+
+@pytest.mark.parametrize("form", BUILDS)
+def test_the_program_is_one_loop_over_the_steps(form):
+    dynamics = sgd.SGD(PROBLEM, learning_rate=0.5, sampler=4)
+    assert faults(program(BUILDS[form](dynamics, 20, jnp.float32), dynamics)) == []
+
+
+def test_slow_loops_would_be_seen():
+    dynamics = sgd.SGD(PROBLEM, learning_rate=0.5, sampler=4)
+    assert "another loop" in faults(program(reference_kernel, dynamics), loops=1)
+    together = jax.jit(
+        lambda key: jnp.sort(jnp.concatenate([jax.random.bits(k, (5,), jnp.uint32) for k in jax.random.split(key)]))
+    )
+    text = together.lower(KEY).compile().as_text()
+    assert "draws put together" in faults(text)
