@@ -66,7 +66,7 @@ CASES = {
 
 
 # the short run has one case of each kernel in `test_every_kernel`
-SHORT = {"full batch", "momentum, decay, schedule"}
+SHORT = {"full batch"}
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def test_blocks_of_replicas_are_put_together_again():
     assert distance(fast.position, slow.position) < 1e-13
 
 
+@pytest.mark.long
 def test_another_learning_rate_is_another_path():
     one, other = (
         ends(sgd.SGD(PROBLEM, learning_rate=η, sampler=4), jnp.float64, _generic.GenericKernel(), 20)
@@ -110,10 +111,13 @@ def test_a_weight_that_is_not_used_only_decays():
         lambda: sgd.SGD(PROBLEM, learning_rate=0.1, sampler=FullBatch()),
         lambda: sgd.Langevin(PROBLEM, learning_rate=0.1, sampler=4),
         lambda: sgd.SGD(sgd.Problem(MLP((3, 65, 65, 1), key=KEY), DATA), learning_rate=0.1, sampler=4),
-        lambda: sgd.SGD(
-            sgd.Problem(sgd.networks.ConvNet((2,), 1, key=KEY), Dataset(np.ones((4, 64)), np.ones(4))),
-            learning_rate=0.1,
-            sampler=4,
+        pytest.param(
+            lambda: sgd.SGD(
+                sgd.Problem(sgd.networks.ConvNet((2,), 1, key=KEY), Dataset(np.ones((4, 64)), np.ones(4))),
+                learning_rate=0.1,
+                sampler=4,
+            ),
+            marks=pytest.mark.long,
         ),
     ],
     ids=["full batch", "an SDE", "wide", "convolutions"],

@@ -57,6 +57,7 @@ def test_the_kernel_makes_the_reference_paths(case):
             assert distance(fast.velocity, slow.velocity) < tolerance
 
 
+@pytest.mark.long
 def test_another_duration_is_another_path():
     kernel = _linear.LinearProcessKernel()
     one, other = (LinearProcess(np.eye(1), np.eye(1), time_step=h) for h in (0.3, 0.301))

@@ -62,6 +62,7 @@ def test_the_kernel_makes_the_reference_paths(case):
             assert jnp.array_equal(fast.memory, slow.memory)
 
 
+@pytest.mark.long
 def test_another_learning_rate_is_another_path():
     one, other = (
         ends(sgd.SGD(PROBLEM, learning_rate=η, sampler=4), jnp.float64, NetworkKernel(), 20) for η in (0.1, 0.1001)

@@ -44,7 +44,6 @@ CASES = {
     "modes are inputs": lambda: langevin(ALIGNED, noise=sgd.noise.Isotropic(3, 0.2)),
     "a teacher": lambda: underdamped(TEACHER, sampler=sgd.samplers.Online(4), noise=sgd.noise.Isotropic(6, 0.2)),
 }
-LONG = CASES.keys() - {"modes are inputs"}
 
 
 def ends(dynamics, dtype, kernel, steps=1000, replicas=4):
@@ -57,7 +56,8 @@ def distance(a, b):
     return float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.long if case in LONG else ()) for case in CASES])
+@pytest.mark.long
+@pytest.mark.parametrize("case", CASES)
 def test_the_modes_make_the_reference_paths(case):
     dynamics = CASES[case]()
     kernel = _quadratic.build(dynamics, 10, jnp.float32)
@@ -70,12 +70,14 @@ def test_the_modes_make_the_reference_paths(case):
             assert distance(fast.velocity, slow.velocity) < tolerance
 
 
+@pytest.mark.long
 def test_only_noise_along_the_modes_is_elementwise():
     ranks = lambda case: [K.ndim for K in _quadratic.build(CASES[case](), 10, jnp.float32).noise.matrices]
     assert ranks("modes are inputs") == ranks("a teacher") == [1]
     assert ranks("frozen") == [2] and ranks("two outputs, a sum") == [2, 2]
 
 
+@pytest.mark.long
 def test_another_noise_is_another_path():
     def ends_of(variance):
         dynamics = langevin(noise=sgd.noise.Isotropic(5, variance))
