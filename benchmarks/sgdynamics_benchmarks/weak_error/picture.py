@@ -104,7 +104,7 @@ def _absolute(axis: Any, x: np.ndarray, errors: dict[str, Any], model: str, labe
     (e, total), style = (part[:, -1] for part in _loss(errors)), _style(model)
     seen = np.abs(e) > RESOLVED * total
     axis.errorbar(x, np.abs(e), total, **style | {"linewidth": 0.8}, capsize=2, label=label)
-    axis.plot(x[~seen], np.abs(e)[~seen], **style | {"linestyle": ""}, markerfacecolor="white")
+    axis.plot(x[~seen], np.abs(e)[~seen], **style | {"linestyle": ""}, markerfacecolor="white", zorder=3)
 
 
 def _curves(axis: Any, name: str, found: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@
     l                SVAG's distance to order 1 on every network; order in 1/l
     batch size S     every model on the first network. At a fixed η errors do not vanish with the noise: of
                      e(S) = e(∞) + c/S + …, with e(∞) from batches so large, or full, that no noise is left,
-                     the order in 1/S of e(S) − e(∞)
+                     order and linear part in 1/S of e(S) − e(∞)
 
 A value is used where dt adds at most its standard error, or a quarter of that observable's largest weak error, and
 where no replica diverged, neither the model's nor SGD's: conditions that do not look at the value itself.
@@ -26,7 +26,7 @@ from sgdynamics_benchmarks.weak_error.sampled import LEVELS, OBSERVABLES, PARTS,
 STRETCHES = (2, 4, 8)
 STRETCH = 4
 SVAG = f"SVAG, l = {STRETCH}"
-BATCH_SIZES = (1, 2, 4, 8)
+BATCH_SIZES = (2, 4, 8, 16)
 REPLICAS, QUICK_REPLICAS = 2**16, 2**10
 CONVERGED = 0.25  # of an observable's largest weak error, the most that dt may still add
 
@@ -95,16 +95,18 @@ class Study:
                 found[name].append(self.model(models, name, η))
         models = {name: compared(values, truth) for name, values in found.items()}
         noiseless = self.descent(full, η)
-        inverse, orders, limits = [1 / size for size in self.batch_sizes], {}, {}
+        inverse = [1 / size for size in self.batch_sizes]
+        orders, linear, limits = {}, {}, {}
         for name, errors in models.items():
             limit = compared([self.model(full if name == SVAG else vast, name, η)], [noiseless])
+            own, common = (np.hypot(part["sigma"], part["dt_bound"]) for part in (errors, limit))
             part = errors | {"weak_error": np.array(errors["weak_error"]) - limit["weak_error"],
+                             "dt_bound": np.hypot(errors["dt_bound"], common),
                              "usable": np.array(errors["usable"]) & (limit["diverged"][0] == 0)}  # fmt: skip
-            common = np.hypot(limit["sigma"], limit["dt_bound"])[0]
-            own = np.hypot(errors["sigma"], errors["dt_bound"])
-            orders[name], limits[name] = fitted(sampled_order, inverse, part, own, common), limit
-        return {"learning_rate": η, "sizes": list(self.batch_sizes), "models": models,
-                "without_noise": limits, "orders_of_the_noises_part": orders}  # fmt: skip
+            orders[name] = fitted(sampled_order, inverse, part, own, common[0])
+            linear[name], limits[name] = fitted(linear_part, inverse, part), limit
+        return {"learning_rate": η, "sizes": list(self.batch_sizes), "models": models, "without_noise": limits,
+                "orders_of_the_noises_part": orders, "linear_parts_of_it": linear}  # fmt: skip
 
     def _means(self, dynamics: AbstractDynamics, η: float) -> Means:
         return means(dynamics, self.observables, self.case.time, η, self.replicas, self._seed())

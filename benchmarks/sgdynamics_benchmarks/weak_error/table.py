@@ -76,12 +76,16 @@ def batch_sizes(name: str, varied: dict[str, Any]) -> str:
     rows = [["model", *(words for words, *_ in SHOWN)]]
     for model, orders in varied["orders_of_the_noises_part"].items():
         errors, limit = varied["models"][model], varied["without_noise"][model]
-        cells = [f"{shown(orders[i][j])} ({_first(errors, i, j)}; {_first(limit, i, j)})" for _, i, j in SHOWN]
+        linear = varied["linear_parts_of_it"][model]
+        cells = [
+            f"{shown(orders[i][j])}; {_linear(linear[i][j])} ({_first(errors, i, j)}; {_first(limit, i, j)})"
+            for _, i, j in SHOWN
+        ]
         rows.append([model, *cells])
     sizes = ", ".join(str(size) for size in varied["sizes"])
     head = (
-        f"{name}: order in 1/S of the noise's part of the weak error, S = {sizes}, at η = {varied['learning_rate']:g} "
-        "(weak error at the smallest S; without noise)"
+        f"{name}: order in 1/S of the noise's part of the weak error, S = {sizes}, at η = {varied['learning_rate']:g}; "
+        "a of a/S + b/S² (weak error at the smallest S; without noise)"
     )
     return f"{head}\n{markdown(rows)}"
 
