@@ -62,7 +62,7 @@ class Kick(AbstractNoise):
 
     def apply(self, θ: Vector, z: PyTree[Float[Array, "..."]]) -> Vector:
         return sum(
-            jnp.matmul(K, part.reshape(-1), precision="highest") if K.ndim == 2 else K * part.reshape(-1)
+            jnp.matmul(part.reshape(-1), K.T, precision="highest") if K.ndim == 2 else K * part.reshape(-1)
             for K, part in zip(self.matrices, jax.tree.leaves(z), strict=True)
         )
 
