@@ -34,7 +34,7 @@ class Size:
     width: int = 12
     depth: int = 4
     replicas: tuple[int, ...] = (64, 1024)
-    work: int = 2_000_000
+    work: int = 6_000_000
     peers_work: int = 150_000
     torch_work: int = 80_000
     limit_work: int = 8_000_000
@@ -89,7 +89,8 @@ def contenders(size: Size, replicas: int) -> dict[str, Contender]:
         "NumPy": Contender(lambda: lambda: numpy_sgd(weights, matrix, replicas, other), replicas * other),
         "vmap(scan(grad)), all cores": peers.keyed(one_replica, replicas, replicas * other),
         "PyTorch bmm": Contender(lambda: torch_bmm(weights, matrix, replicas, torch_steps), replicas * torch_steps),
-        "simulate": peers.simulated(descent(learned), replicas=replicas, steps=steps, every=EVERY),
+        "simulate, mean every 20": peers.simulated(descent(learned), replicas=replicas, steps=steps, every=EVERY),
+        "simulate": peers.simulated(descent(learned), replicas=replicas, steps=steps, every=steps),
         "C limit": Contender(lambda: limits.deep_linear(start, teacher, keys, LEARNING_RATE, limit), replicas * limit),
     }
     return {f"{name}, R = {replicas}": contender for name, contender in rows.items()}

@@ -34,7 +34,7 @@ class Size:
     width: int = 12
     depth: int = 4
     replicas: int = 64
-    steps: int = 5000
+    steps: int = 10_000
     peer_steps: int = 600
     torch_steps: int = 150
     tree_steps: int = 60
@@ -69,7 +69,8 @@ def contenders(size: Size) -> dict[str, Contender]:
         "diffrax Euler, Brownian tree": peers.keyed(tree, R, R * size.tree_steps),
         "diffrax Euler, cheap path": peers.keyed(cheap, R, R * size.peer_steps),
         "torchsde g_prod": Contender(lambda: torch_sde(process, size), R * size.torch_steps),
-        "simulate": peers.simulated(process, replicas=R, steps=size.steps, every=EVERY),
+        "simulate, mean every 20": peers.simulated(process, replicas=R, steps=size.steps, every=EVERY),
+        "simulate": peers.simulated(process, replicas=R, steps=size.steps, every=size.steps),
     }
 
 

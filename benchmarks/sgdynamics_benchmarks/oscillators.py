@@ -32,8 +32,8 @@ class Size:
 
     inputs: int = 100
     replicas: int = 64
-    steps: int = 10_000
-    exact_steps: int = 5000
+    steps: int = 40_000
+    exact_steps: int = 20_000
     peer_steps: int = 3000
     tree_steps: int = 200
 
@@ -84,9 +84,10 @@ def contenders(size: Size) -> dict[str, Contender]:
         "diffrax Euler, cheap path": peers.keyed(
             lambda key: equation.cheap_path(size.peer_steps, key), R, R * size.peer_steps
         ),
-        "simulate, Euler": peers.simulated(process, replicas=R, steps=size.steps, every=EVERY),
+        "simulate, Euler, mean every 20": peers.simulated(process, replicas=R, steps=size.steps, every=EVERY),
+        "simulate, Euler": peers.simulated(process, replicas=R, steps=size.steps, every=size.steps),
         "simulate, exact at stride 100": peers.simulated(
-            modes(process), replicas=R, steps=size.exact_steps, every=EVERY, stride=STRIDE
+            modes(process), replicas=R, steps=size.exact_steps, every=size.exact_steps, stride=STRIDE
         ),
     }
 

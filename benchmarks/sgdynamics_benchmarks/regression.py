@@ -35,7 +35,7 @@ class Size:
     samples: int = 200
     batch_size: int = 10
     replicas: int = 1024
-    steps: int = 3000
+    steps: int = 10_000
     jax_steps: int = 600
     other_steps: int = 300
     slow_steps: int = 150

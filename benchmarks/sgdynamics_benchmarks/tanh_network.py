@@ -20,17 +20,18 @@ LEARNING_RATE, EVERY = 0.05, 20
 
 @dataclass(frozen=True)
 class Size:
-    """Of the problem (1,941 parameters), and steps of a round: of JAX, and of PyTorch."""
+    """Of the problem (1,941 parameters), and steps of a round: of JAX, of `simulate`, and of PyTorch."""
 
     widths: tuple[int, ...] = (16, 40, 30, 1)
     samples: int = 200
     batch_size: int = 10
     replicas: int = 256
     steps: int = 200
+    long: int = 1600
     torch_steps: int = 40
 
 
-QUICK = Size(widths=(3, 4, 1), samples=8, batch_size=2, replicas=16, steps=20, torch_steps=3)
+QUICK = Size(widths=(3, 4, 1), samples=8, batch_size=2, replicas=16, steps=20, long=40, torch_steps=3)
 
 
 def run(quick: bool = False, rounds: int | None = None) -> Record:
@@ -60,7 +61,8 @@ def contenders(size: Size) -> dict[str, Contender]:
     return {
         "PyTorch torch.func vmap(grad)": Contender(lambda: torch_func(learned, size), R * size.torch_steps),
         "vmap(scan(grad)), all cores": peers.keyed(lambda key: scan_sgd(learned, size, key), R, R * size.steps),
-        "simulate": peers.simulated(descent(learned, size), replicas=R, steps=size.steps, every=EVERY),
+        "simulate, mean every 20": peers.simulated(descent(learned, size), replicas=R, steps=size.long, every=EVERY),
+        "simulate": peers.simulated(descent(learned, size), replicas=R, steps=size.long, every=size.long),
     }
 
 
