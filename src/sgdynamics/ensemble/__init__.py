@@ -1,4 +1,12 @@
-"""The replicas' loop: a pure core, batched kernels, and the driver."""
+"""The replicas' loop, in three layers.
+
+    loop       `_core`: one record after another, pure; `_simulate` drives it, `_starts` begins it, `_devices` spreads it,
+               `_compiled` compiles it, `_provenance` tells how it was run
+    choice     `_kernels`, with `_regression_cost`: which form of the steps between two records
+    kernels    one file each, named after what they are for; all make the reference step's paths. What they share:
+               `_fence` against recomputation, `_normals` and `_stacks` with replicas in the last axis, `_replicas_last`
+               for any network's gradient so, `_pallas_draws` and `_pallas_launch` on GPUs
+"""
 
 from sgdynamics.ensemble._core import Replicas as Replicas
 from sgdynamics.ensemble._core import advance as advance
@@ -7,10 +15,15 @@ from sgdynamics.ensemble._core import reference_kernel as reference_kernel
 from sgdynamics.ensemble._core import replicate as replicate
 from sgdynamics.ensemble._deep_linear import DeepLinearKernel as DeepLinearKernel
 from sgdynamics.ensemble._deep_linear_langevin import DeepLinearLangevinKernel as DeepLinearLangevinKernel
+from sgdynamics.ensemble._generic import GenericKernel as GenericKernel
 from sgdynamics.ensemble._kernels import choose as choose
+from sgdynamics.ensemble._linear import LinearModesKernel as LinearModesKernel
+from sgdynamics.ensemble._linear import LinearProcessKernel as LinearProcessKernel
+from sgdynamics.ensemble._network import NetworkKernel as NetworkKernel
 from sgdynamics.ensemble._pallas_deep_linear import PallasDeepLinearKernel as PallasDeepLinearKernel
 from sgdynamics.ensemble._pallas_regression import PallasRegressionKernel as PallasRegressionKernel
 from sgdynamics.ensemble._provenance import fingerprint as fingerprint
+from sgdynamics.ensemble._quadratic import QuadraticKernel as QuadraticKernel
 from sgdynamics.ensemble._regression_counts import CountsKernel as CountsKernel
 from sgdynamics.ensemble._regression_parameters import ParametersKernel as ParametersKernel
 from sgdynamics.ensemble._regression_residual import ResidualKernel as ResidualKernel
