@@ -1,11 +1,11 @@
 """The replicas' loop, in three layers.
 
-    loop       `_core`: one record after another, pure; `_simulate` drives it, `_starts` begins it, `_devices` spreads it,
-               `_compiled` compiles it, `_provenance` tells how it was run
-    choice     `_kernels`, with `_regression_cost`: which form of the steps between two records
-    kernels    one file each, named after what they are for; all make the reference step's paths. What they share:
-               `_fence` against recomputation, `_normals` and `_stacks` with replicas in the last axis, `_replicas_last`
-               for any network's gradient so, `_pallas_draws` and `_pallas_launch` on GPUs
+loop       `_core`: one record after another, pure; `_simulate` drives it, `_starts` begins, `_devices` spreads,
+           `_compiled` compiles it, `_provenance` tells how it went
+choice     `_kernels`, with `_regression_cost`: which form of the steps between two records
+kernels    one file each, named after what they are for; all make the reference step's paths. What they share:
+           `_fence` against recomputation, `_normals` and `_stacks` with replicas in the last axis, `_replicas_last`
+           for any network's gradient so, `_pallas_draws` and `_pallas_launch` on GPUs
 """
 
 from sgdynamics.ensemble._core import Replicas as Replicas
