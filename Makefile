@@ -22,7 +22,7 @@ networks: $(VENV)/installed-demo
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# The tests that take a quarter of a minute or more each: a quarter of an hour together. Continuous integration runs them too.
+# The tests that take some six seconds or more each: twenty minutes together. Continuous integration runs them too.
 test-long: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m long
 

@@ -225,6 +225,7 @@ def test_slowest_rate_is_that_of_the_softest_mode():
 DRAWS = 20_000
 
 
+@pytest.mark.long
 def test_loss_is_the_mean_over_draws():
     """|z| > 5 in 1 of 1.7 million seeds."""
     prediction = sgd.predict(PROCESSES["SGD"])

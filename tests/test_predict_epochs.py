@@ -26,6 +26,7 @@ def expected():
     return {name: sgd.predict(descent(kind(BATCH))) for name, kind in SAMPLERS.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 def test_the_prediction_is_theorys_average_over_the_epoch(momentum):
     dynamics = descent(samplers.Epochs(5), momentum=momentum)
@@ -70,6 +71,7 @@ def test_on_regression_mean_and_covariance_are_those_of_theorys_second_order(mom
     assert compiled.form == exact.form and "second order" in exact.form
 
 
+@pytest.mark.long
 def test_directions_that_no_input_has_stay_where_they_are():
     """A pixel that is always black, and one that another one repeats."""
     x = np.asarray(DATA.x)
@@ -84,6 +86,7 @@ def test_directions_that_no_input_has_stay_where_they_are():
     np.testing.assert_allclose(found.covariance, V.T @ expected.covariance @ V, atol=1e-14)
 
 
+@pytest.mark.long
 def test_an_expansion_that_does_not_converge_is_refused():
     with pytest.raises(ValueError, match=r"relative to frozen noise.*regression_moments"):
         sgd.predict(descent(samplers.Epochs(1), learning_rate=0.5))

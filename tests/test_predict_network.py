@@ -57,6 +57,7 @@ def two_layers(outputs=1, seed=2):
     return problem, gradient_flow(problem)
 
 
+@pytest.mark.long
 def test_on_two_layers_it_is_the_two_layer_theory():
     problem, θ = two_layers(outputs=2)
     W1, W2 = problem.unflatten(θ).weights

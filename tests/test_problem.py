@@ -147,6 +147,7 @@ def test_the_minimum_with_too_few_samples_has_minimum_norm():
     assert jnp.allclose(problem.minimum(start=start), nearest, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.long
 def test_the_minimum_of_an_mlp_is_a_minimum():
     x = RNG.normal(size=(40, 2))
     y = np.tanh(x @ [1.0, -1.0]) + 0.3 * RNG.normal(size=40)
@@ -244,6 +245,7 @@ def larger(samples):
     return sgd.Problem(sgd.networks.MLP((10, 19, 1), key=jax.random.key(1)), sgd.data.Dataset(x, y[:, 0]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("samples, newton", [(15, True), (16, False)])
 def test_a_larger_network_descends_before_newton(samples, newton, monkeypatch):
     """229 parameters: L-BFGS first, and alone where the Hessian is not built."""

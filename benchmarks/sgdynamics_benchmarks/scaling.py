@@ -23,7 +23,7 @@ from sgdynamics_benchmarks.timing import Timing, cores, interleaved
 
 EVERY = 20
 # numbers moved in a round of one point, about, and the most steps of it
-WORK, MOST_STEPS, FEWEST_STEPS = 2 * 10**9, 20_000, 20
+WORK, MOST_STEPS, FEWEST_STEPS = 2 * 10**9, 20_000, 100
 REPLICAS = (1, 32, 1024, 2**15, 2**17)
 SWEEPS = {
     "inputs": (10, 30, 100, 200, 500, 1000),
@@ -188,6 +188,7 @@ def draw(record: Record, path: pathlib.Path) -> None:
         color=picture.BLUE,
     )
     panels[6].set(xscale="log", xlabel="steps", ylabel="peak resident memory (MiB)")
+    panels[6].margins(y=0.2)
     panels[6].set_ylim(bottom=0)
     panels[7].set_axis_off()
     figure.savefig(path)

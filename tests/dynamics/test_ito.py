@@ -262,6 +262,7 @@ def test_an_adaptive_solver_on_the_step_path_is_refused():
         sgd.solve(process, steps=4, key=KEY, solver=diffrax.Heun(), stepsize_controller=controller)
 
 
+@pytest.mark.long
 def test_a_brownian_tree_serves_any_step():
     """Additive noise: Euler on one path converges strongly with order 1."""
     process = sgd.ItoProcess(

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from sgdynamics.ensemble import _devices
+from sgdynamics.ensemble import _compiled, _devices
 from sgdynamics.statistics import Groups
 
 SCRIPT = r"""
@@ -122,3 +122,16 @@ def test_what_does_not_divide_stays_on_fewer_devices(monkeypatch, replicas, grou
 
     monkeypatch.setattr(jax, "devices", lambda: [Device()] * 3)
     assert _devices.mesh_for(Groups(replicas, groups)) is None
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_products_stay_in_one_thread_where_cores_are_devices(monkeypatch, devices):
+    monkeypatch.setattr(jax, "local_device_count", lambda: devices)
+    found = _compiled.options.__wrapped__()
+    assert found.items() >= _compiled.WIDE_VECTORS.items()
+    assert (found.items() >= _compiled.ONE_THREAD.items()) == (devices > 1)
+
+
+def test_options_that_the_compiler_does_not_know_are_left_out(monkeypatch):
+    monkeypatch.setattr(_compiled, "WIDE_VECTORS", {"xla_no_such_option": 1})
+    assert _compiled.options.__wrapped__() == {}

@@ -12,6 +12,8 @@ from sgdynamics.experiments.beyond import _peaks
 from sgdynamics.experiments.beyond._diffusion_peak import DiffusionPeakConfig, exponent, run
 from sgdynamics.theory import deep_linear
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

@@ -11,6 +11,8 @@ from sgdynamics.experiments._realisations import over_realisations
 from sgdynamics.experiments.beyond import _ivfr_case, _ivfr_networks
 from sgdynamics.experiments.beyond import _ivfr_nonlinear as ivfr
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

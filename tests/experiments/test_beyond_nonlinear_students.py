@@ -15,6 +15,8 @@ from sgdynamics.experiments.beyond._two_layer import ACTIVATIONS, Student, TwoLa
 from sgdynamics.experiments.beyond._two_layer_paths import rank_correlation
 from sgdynamics.theory import deep_linear
 
+pytestmark = pytest.mark.long
+
 KEY = jax.random.key(0)
 
 

@@ -9,6 +9,8 @@ from sgdynamics.experiments._students import Paths, Student
 from sgdynamics.experiments.corlouer2026 import _fig2
 from sgdynamics.experiments.corlouer2026._fig2 import Fig2Config, run
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

@@ -12,6 +12,8 @@ from sgdynamics.experiments.corlouer2026 import _collapse, _fig4
 from sgdynamics.experiments.corlouer2026._matrix_root import EigenRoot
 from sgdynamics.theory import deep_linear
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

@@ -14,6 +14,8 @@ from sgdynamics.networks import DeepLinear
 from sgdynamics.statistics import Snapshots
 from sgdynamics.theory import deep_linear
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

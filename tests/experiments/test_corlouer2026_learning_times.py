@@ -13,6 +13,8 @@ from sgdynamics.experiments.corlouer2026 import _learning_times
 from sgdynamics.networks import DeepLinear
 from sgdynamics.theory import deep_linear
 
+pytestmark = pytest.mark.long
+
 # few modes and large amplitudes: short runs
 CONFIG = _learning_times.LearningTimesConfig(
     depths=(2,), singular_values=(1.0,), width=3, amplitude=0.02, learning_rate=0.01, replicas=512, sde_replicas=256,

@@ -11,6 +11,8 @@ from sgdynamics.experiments.corlouer2026 import _fig11, _scaling
 from sgdynamics.experiments.corlouer2026._fig1 import Fig1Config
 from sgdynamics.experiments.corlouer2026._scaling import ScalingConfig
 
+pytestmark = pytest.mark.long
+
 SMALL = {"singular_values": (1.0,), "width": 3, "depth": 2, "exponent": 4.0, "time": 16.0, "records": 60}
 
 

@@ -8,6 +8,8 @@ from sgdynamics.experiments._store import check_described
 from sgdynamics.experiments.corlouer2026 import _fig6, _fig7, _fig8, _training
 from sgdynamics.experiments.corlouer2026._training import TrainingConfig
 
+pytestmark = pytest.mark.long
+
 # shallow and narrow: what only depth and a long training bring out is not claimed
 CONFIG = TrainingConfig(
     singular_values=(1.0, 0.6), width=3, depths=(2,), times=(16.0,), exponent=4.0, replicas=32, records=200,

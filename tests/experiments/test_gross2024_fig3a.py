@@ -11,6 +11,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _regression, _store
 from sgdynamics.experiments.gross2024 import _fig3a
 
+pytestmark = pytest.mark.long
+
 CONFIG = _fig3a.Fig3aConfig(inputs=10, ratios=(1.5,), replicas=512, steps=1200, every=10, realisations=4)
 
 

@@ -6,6 +6,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.gross2024 import _fig5b
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

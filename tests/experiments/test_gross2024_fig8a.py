@@ -8,6 +8,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.gross2024 import _fig8a, _fig8a_matrix
 
+pytestmark = pytest.mark.long
+
 CONFIG = _fig8a.Fig8aConfig(
     inputs=4, hidden=3, samples=10, trace_samples=(10,), replicas=1024, steps=200, data_sets=32,
     trace_replicas=64, trace_steps=200,

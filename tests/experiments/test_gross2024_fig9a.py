@@ -11,6 +11,8 @@ from sgdynamics.experiments.gross2024 import _fig9a, _fig9a_claims, _principal
 from sgdynamics.experiments.gross2024._fig9a_case import Case, Exponents, Route
 from sgdynamics.statistics import Estimate, SnapshotsEstimate
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def result():

@@ -11,6 +11,8 @@ from sgdynamics import experiments, plotting
 from sgdynamics.experiments import _store
 from sgdynamics.experiments.kuehn2025 import _fig25, _fig25_case, _fig25_valley
 
+pytestmark = pytest.mark.long
+
 Config = _fig25_case.Fig25Config
 η, σ, D = 0.1, 0.3, 2
 VALLEY = _fig25_valley.problem(D)

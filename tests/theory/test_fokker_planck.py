@@ -60,6 +60,7 @@ def test_geometric_process_has_an_inverse_gamma_law():
     np.testing.assert_allclose(short.cdf(1.0), known.cdf(1.0) / known.cdf(5.0), rtol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("label_noise_std", [3e-2, 1e-3, 1e-5])
 def test_a_mode_with_little_label_noise_on_a_wide_domain(label_noise_std):
     """The diffusion varies on the scale of the label noise, far below the domain's; against a quadrature around s."""
@@ -140,6 +141,7 @@ def test_other_point_masses():
         stationary_density(lambda w: w * (1 - w**2), lambda w: 0.0, lower=-2, upper=2)
 
 
+@pytest.mark.long
 def test_derivatives_and_transformations():
     """Of mean, mode and a probability with respect to β, s and the upper end; of the atom with respect to s."""
 

@@ -163,6 +163,7 @@ def summary(h, root, η, β):
     return sum(jnp.sum(jnp.sin(m + jnp.arange(1.0 * m.size).reshape(m.shape))) for m in matrices)
 
 
+@pytest.mark.long
 def test_derivatives_compilation_and_vectorisation():
     args = (jnp.array([0.1, 0.7, 0.7]), jnp.array([0.3, -1.0, 0.6]), jnp.array(0.3), jnp.array(0.35))
     tangents = (jnp.array([0.02, 0.4, -0.3]), jnp.array([1.0, 0.5, -0.2]), jnp.array(0.1), jnp.array(0.2))

@@ -88,6 +88,7 @@ def test_it_is_least_in_the_stationary_law():
     np.testing.assert_allclose(curved, 3, rtol=1e-6)  # half the dimension
 
 
+@pytest.mark.long
 def test_derivatives_with_respect_to_the_process():
     """Of modified losses, singular noise included, free energy and rate; the reverse mode goes through the forward."""
     singular, x = np.diag([1.0, 0.7, 0.0]), rng.normal(size=6)

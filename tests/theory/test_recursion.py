@@ -77,6 +77,7 @@ def test_coloured_noise():
         np.testing.assert_allclose(process.covariance_after(steps), expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.long
 def test_recursion_derivatives():
     _, process = coloured()
 
@@ -207,6 +208,7 @@ def test_noise_at_the_mean():
     np.testing.assert_allclose(moments.mean, np.linalg.solve(K, x.T @ y / 6), rtol=1e-12)
 
 
+@pytest.mark.long
 def test_matrix_free_equals_dense(monkeypatch):
     settings = dict(learning_rate=0.05, sampling_factor=0.5, momentum=0.5, weight_decay=0.1)
     settings = {name: jnp.asarray(value) for name, value in settings.items()}
@@ -305,6 +307,7 @@ def orthogonal_data():
     return x, normal(4, 6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cls", [MinibatchMoments, LangevinMoments])
 def test_derivatives_at_a_degenerate_hessian(cls):
     x, y = orthogonal_data()

@@ -132,9 +132,10 @@ def _slopes(axis: Any, rates: np.ndarray) -> None:
     ends = np.array([rates.min(), rates.max()])
     for order, style in ((1, "--"), (2, ":")):
         axis.plot(ends, high * (ends / ends[1]) ** order, color=GREY, linestyle=style, linewidth=0.7, zorder=0)
-    axis.set_ylim(low / (high / low) ** 0.6, high * 1.3)
+    axis.set_ylim(low / (high / low) ** 0.8, high * 1.3)
     _powers_of_two(axis)
-    axis.legend(title="order in η (guides: 1, 2)", loc="lower right", ncols=2, fontsize=7, columnspacing=1.0)
+    axis.legend(title="order in η (guides: 1, 2)", loc="lower right", ncols=2, fontsize=6.5, columnspacing=0.8,
+                handlelength=1.4, handletextpad=0.5)  # fmt: skip
 
 
 def _powers_of_two(axis: Any) -> None:
