@@ -133,5 +133,6 @@ def test_products_stay_in_one_thread_where_cores_are_devices(monkeypatch, device
 
 
 def test_options_that_the_compiler_does_not_know_are_left_out(monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
     monkeypatch.setattr(_compiled, "WIDE_VECTORS", {"xla_no_such_option": 1})
     assert _compiled.options.__wrapped__() == {}
