@@ -188,8 +188,7 @@ def draw(record: Record, path: pathlib.Path) -> None:
         color=picture.BLUE,
     )
     panels[6].set(xscale="log", xlabel="steps", ylabel="peak resident memory (MiB)")
-    panels[6].margins(y=0.2)
-    panels[6].set_ylim(bottom=0)
+    panels[6].set_ylim(0, 1.2 * max((point["peak_bytes"] / 2**20 for point in memory), default=1))
     panels[7].set_axis_off()
     figure.savefig(path)
 
