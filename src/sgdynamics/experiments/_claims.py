@@ -15,19 +15,24 @@ No verdict is ever written by hand. A printed statement that is wrong is an equa
 """
 
 import math
+import reprlib
+import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, SupportsFloat
 
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from sgdynamics.experiments._config import typed
 from sgdynamics.statistics import Estimate, format_with_error
 
 LEVEL = 1e-4
 """The false-alarm rate of one claim, unless it says otherwise."""
 
 PUBLISHED = "/published"
+
+NUMBERS = ("measured", "standard_error")  # null in JSON where they are not finite
 
 Verdict = Literal["reproduced", "not reproduced", "undecided"]
 Kind = Literal["equality", "rejection", "at most", "at least"]
@@ -161,15 +166,20 @@ class Claim:
 
     @staticmethod
     def from_json(entry: Mapping[str, Any]) -> "Claim":
-        """The inverse of `to_json`."""
-        known = {field.name for field in fields(Claim)}
+        """The inverse of `to_json`. **Raises** `ValueError` that names the field and its value, where one is missing,
+        unknown or of another type."""
+        if not isinstance(entry, Mapping):
+            raise ValueError(
+                f"a claim is {reprlib.repr(entry)}, but it must be a mapping of its fields to their values."
+            )
+        hints = typing.get_type_hints(Claim)
         required = ("id", "source", "statement", "measured", "standard_error", "expected", "verdict")
         missing = [name for name in required if name not in entry]
-        unknown = sorted(set(entry) - known)
+        unknown = sorted(set(entry) - set(hints))
         if missing or unknown:
             raise ValueError(f"a claim lacks the fields {missing} and has the unknown fields {unknown}.")
-        measured, error = (math.nan if entry[name] is None else entry[name] for name in required[3:5])
-        return Claim(**{**entry, "measured": measured, "standard_error": error})
+        known = {name: typed(name, _or_none(name, hints[name]), value) for name, value in entry.items()}
+        return Claim(**{name: math.nan if name in NUMBERS and known[name] is None else known[name] for name in known})
 
     @property
     def as_expected(self) -> bool:
@@ -270,6 +280,10 @@ def _z(difference: float, standard_error: float) -> float | None:
 
 def _optional(value: SupportsFloat | None) -> float | None:
     return None if value is None else float(value)
+
+
+def _or_none(name: str, hint: Any) -> Any:
+    return hint | None if name in NUMBERS else hint
 
 
 def _not_finite(value: Any) -> bool:
