@@ -1,17 +1,20 @@
 """The kernel for networks of small layers makes the paths of the reference step."""
 
 import math
+from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import paths_of
 import pytest
+from paths_of import distance
 
 import sgdynamics as sgd
 from sgdynamics._problem import cross_entropy
 from sgdynamics.data import Dataset, FreshLabels, Teacher, teacher_student
-from sgdynamics.ensemble import _generic, advance, cast, reference_kernel, replicate
+from sgdynamics.ensemble import _generic, reference_kernel
 from sgdynamics.networks import MLP
 from sgdynamics.samplers import Epochs, FullBatch, Online, WithoutReplacement
 
@@ -44,15 +47,7 @@ CASES = {
 }
 
 
-def ends(dynamics, dtype, kernel, steps=1000, replicas=3):
-    dynamics, kernel = cast((dynamics, kernel), dtype)
-    start = jnp.outer(jnp.linspace(0.8, 1.2, replicas, dtype=dtype), dynamics.initial_position())
-    start = replicate(dynamics, start, None, KEY)
-    return jax.jit(lambda steps: advance(dynamics, start, steps, kernel).states)(jnp.int32(steps))
-
-
-def distance(a, b):
-    return float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
+ends = partial(paths_of.ends, replicas=3, starts=paths_of.around_the_start, key=KEY)
 
 
 @pytest.mark.long
@@ -75,7 +70,8 @@ def test_the_kernel_makes_the_reference_paths(case):
 def test_blocks_of_replicas_are_put_together_again():
     dynamics = sgd.SGD(sgd.Problem(MLP((3, 2, 1), key=KEY), DATA), learning_rate=0.1, sampler=Epochs(5))
     fast, slow = (
-        ends(dynamics, jnp.float64, k, 7, 2 * _generic.BLOCK + 3) for k in (_generic.GenericKernel(), reference_kernel)
+        ends(dynamics, jnp.float64, k, 7, replicas=2 * _generic.BLOCK + 3)
+        for k in (_generic.GenericKernel(), reference_kernel)
     )
     assert jax.tree.map(jnp.shape, fast) == jax.tree.map(jnp.shape, slow)
     assert distance(fast.position, slow.position) < 1e-13

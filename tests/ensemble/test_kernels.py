@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import paths_of
 import pytest
+from paths_of import distance
 
 import sgdynamics as sgd
 from sgdynamics.data import Dataset, FreshLabels, teacher_student
@@ -37,15 +39,9 @@ TOLERANCE = {jnp.float32: 1e-5, jnp.float64: 1e-12}
 
 
 def ends(dynamics, dtype, form="residuals", steps=1000, replicas=8):
-    kernel = BUILDS[form](dynamics, steps, dtype)
-    dynamics, kernel = cast((dynamics, kernel), dtype)
-    start = replicate(dynamics, jnp.ones((replicas, 10), dtype), None, KEY)
-    run = lambda kernel: jax.jit(lambda steps: advance(dynamics, start, steps, kernel).states)(jnp.int32(steps))
-    return run(kernel), run(reference_kernel)
-
-
-def distance(a, b):
-    return float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
+    kernels = BUILDS[form](dynamics, steps, dtype), reference_kernel
+    run = lambda kernel: paths_of.ends(dynamics, dtype, kernel, steps, replicas, starts=paths_of.ones, key=KEY)
+    return tuple(map(run, kernels))
 
 
 CASES = {

@@ -1,12 +1,16 @@
 """The kernels for linear processes make the paths of the reference step."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import paths_of
 import pytest
+from paths_of import distance
 
 from sgdynamics.dynamics import LinearModes, LinearProcess
-from sgdynamics.ensemble import _linear, advance, cast, reference_kernel, replicate
+from sgdynamics.ensemble import _linear, reference_kernel
 
 KEY = jax.random.key(5)
 DRAWS = np.random.default_rng(0)
@@ -33,14 +37,7 @@ CASES = {
 }
 
 
-def ends(dynamics, dtype, kernel, steps=1000, replicas=4):
-    dynamics, kernel = cast((dynamics, kernel), dtype)
-    start = replicate(dynamics, jnp.ones((replicas, dynamics.initial_position().size), dtype), None, KEY)
-    return jax.jit(lambda steps: advance(dynamics, start, steps, kernel).states)(jnp.int32(steps))
-
-
-def distance(a, b):
-    return float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
+ends = partial(paths_of.ends, replicas=4, starts=paths_of.ones, key=KEY)
 
 
 @pytest.mark.long

@@ -1,13 +1,17 @@
 """The kernel for any network makes the paths of the reference step."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import paths_of
 import pytest
+from paths_of import distance
 
 import sgdynamics as sgd
 from sgdynamics.data import Dataset, FreshLabels, Teacher, teacher_student
-from sgdynamics.ensemble import advance, cast, choose, reference_kernel, replicate
+from sgdynamics.ensemble import choose, reference_kernel
 from sgdynamics.ensemble._network import NetworkKernel, build
 from sgdynamics.networks import MLP, ConvNet
 from sgdynamics.samplers import Epochs, FullBatch, Online, WithReplacement
@@ -36,15 +40,7 @@ CASES = {
 }
 
 
-def ends(dynamics, dtype, kernel, steps, replicas=3):
-    dynamics, kernel = cast((dynamics, kernel), dtype)
-    start = jnp.outer(jnp.linspace(0.8, 1.2, replicas, dtype=dtype), dynamics.initial_position())
-    start = replicate(dynamics, start, None, KEY)
-    return jax.jit(lambda steps: advance(dynamics, start, steps, kernel).states)(jnp.int32(steps))
-
-
-def distance(a, b):
-    return float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
+ends = partial(paths_of.ends, replicas=3, starts=paths_of.around_the_start, key=KEY)
 
 
 @pytest.mark.long

@@ -1,13 +1,17 @@
 """The kernel for differential equations on quadratic losses makes the paths of the reference step."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import paths_of
 import pytest
+from paths_of import distance
 
 import sgdynamics as sgd
 from sgdynamics.data import Dataset, teacher_student
-from sgdynamics.ensemble import _quadratic, advance, cast, reference_kernel, replicate
+from sgdynamics.ensemble import _quadratic, reference_kernel
 
 KEY = jax.random.key(3)
 DATA = teacher_student(KEY, samples=20, inputs=5, label_noise_std=0.5)
@@ -46,14 +50,7 @@ CASES = {
 }
 
 
-def ends(dynamics, dtype, kernel, steps=1000, replicas=4):
-    dynamics, kernel = cast((dynamics, kernel), dtype)
-    start = replicate(dynamics, jnp.ones((replicas, dynamics.initial_position().size), dtype), None, KEY)
-    return jax.jit(lambda steps: advance(dynamics, start, steps, kernel).states)(jnp.int32(steps))
-
-
-def distance(a, b):
-    return float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
+ends = partial(paths_of.ends, replicas=4, starts=paths_of.ones, key=KEY)
 
 
 @pytest.mark.long
