@@ -10,6 +10,7 @@ Bytes are all that is read: nothing is unpickled, and an archive is read in plac
 import contextlib
 import gzip
 import io
+import lzma
 import os
 import pathlib
 import posixpath
@@ -174,7 +175,7 @@ def _opened(path: pathlib.Path) -> Iterator[tuple[Source, dict[str, list[str]]]]
         try:
             with tarfile.open(path) as archive:
                 yield _in_archive(archive, path), FILES
-        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        except (tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"path = {path} is neither a .bin file nor a whole archive: {reason}. {REMEDY}") from error
 
@@ -190,8 +191,7 @@ def _in_folder(folder: pathlib.Path, path: pathlib.Path) -> Source:
 
 
 def _in_archive(archive: tarfile.TarFile, path: pathlib.Path) -> Source:
-    # only whole files of these very names: links and paths that lead elsewhere are no members of this
-    members = {posixpath.normpath(member.name): member for member in archive if member.isreg()}
+    members = _members(archive)
 
     def source(name: str) -> tuple[io.BufferedReader, int]:
         member = members.get(f"{FOLDER}/{name}", members.get(name))
@@ -201,6 +201,15 @@ def _in_archive(archive: tarfile.TarFile, path: pathlib.Path) -> Source:
         return file, member.size
 
     return source
+
+
+def _members(archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
+    """Whole files alone: no links, and nothing sparse, which may be larger than any memory."""
+    try:
+        whole = [member for member in archive if member.isreg() and not member.issparse()]
+    except (OSError, ValueError) as error:  # a broken stream, or a size that no file has
+        raise tarfile.ReadError(str(error)) from error
+    return {posixpath.normpath(member.name): member for member in whole}
 
 
 def _downloaded(path: Any) -> pathlib.Path:
