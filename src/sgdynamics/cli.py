@@ -2,8 +2,9 @@
 
 The options of `run NAME` are the fields of that experiment's configuration; its preset gives the defaults.
 `run 'gross2024/*'` runs all that match, several at a time, and ends with exit code 1 where a verdict is not the
-expected one; `reproduce` is `run '*'`. A bad value ends with exit code 2 and a message that names it; a bug with its
-traceback and exit code 1.
+expected one; `reproduce` is `run '*'`. Where the result of the same configuration lies in the folder already, it is
+shown and not computed again, unless `--force` says so. A bad value ends with exit code 2 and a message that names it; a
+bug with its traceback and exit code 1.
 """
 
 import itertools
@@ -56,6 +57,8 @@ class Run(Generic[Config]):
     """Reduced parameters, or the paper's."""
     out: Annotated[pathlib.Path, tyro.conf.arg(metavar="DIR")] = pathlib.Path("results")
     """The folder for the result."""
+    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Computes again what the folder holds already."""
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """No progress bars."""
     no_figure: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -70,6 +73,8 @@ class RunAll:
     """Reduced parameters, or the papers'."""
     out: Annotated[pathlib.Path, tyro.conf.arg(metavar="DIR")] = pathlib.Path("results")
     """The folder for the results, each in one of its own."""
+    force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Computes again what the folder holds already."""
     jobs: int | None = None
     """Experiments at a time, each in a process of its own; unless told, as many as cores, and on a GPU or TPU one. With
     1 they run one after another, on all cores, with progress bars."""
@@ -149,7 +154,8 @@ def run(name: str, options: Sequence[str], *, program: str) -> int:
     try:
         experiment = experiments.get(name)
         settings = _settings(experiment, options, program)
-        plan = experiments.plan(experiment, settings.config, out=settings.out, figure=not settings.no_figure)
+        figure = not settings.no_figure
+        plan = experiments.plan(experiment, settings.config, out=settings.out, figure=figure, force=settings.force)
     except (ValueError, OSError, ImportError) as error:
         return _refused(error)
     _executed(plan, settings.quiet)
@@ -168,7 +174,8 @@ def run_all(pattern: str, options: Sequence[str], *, program: str) -> int:
     try:
         for row in experiments.reproduce(plans, jobs=jobs, quiet=settings.quiet):
             rows.append(row)
-            print(f"── {row.name} ({len(rows)} of {len(plans)}, {row.seconds:.0f} s)\n{row.text}\n", flush=True)
+            how = f"{row.seconds:.0f} s" if row.found is None else f"found, computed at {row.found}"
+            print(f"── {row.name} ({len(rows)} of {len(plans)}, {how})\n{row.text}\n", flush=True)
     finally:
         if rows:
             account = experiments.write_account(rows, settings.out, seconds=time.perf_counter() - started)
@@ -195,16 +202,28 @@ def _matching(pattern: str) -> list[str]:
 def _planned(name: str, settings: RunAll) -> experiments.Plan:
     experiment = experiments.get(name)
     config = experiment.preset(settings.preset)
-    return experiments.plan(experiment, config, out=settings.out / name, figure=not settings.no_figure)
+    figure = not settings.no_figure
+    return experiments.plan(experiment, config, out=settings.out / name, figure=figure, force=settings.force)
 
 
 def _executed(plan: experiments.Plan, quiet: bool) -> experiments.Outcome:
     """Runs a plan and prints its table, how many claims came out as expected, and where the result is."""
-    outcome = experiments.execute(plan, experiments.Silence() if quiet else experiments.Bars())
+    outcome = experiments.execute(plan, experiments.Silence() if quiet else experiments.Bars(), _tell)
     print(plan.experiment.table(outcome.result))
     print("\n" + experiments.summary(outcome.result.claims))
-    print(f"written to {_shown(outcome.folder)}")
+    print(_where(outcome))
     return outcome
+
+
+def _tell(words: str) -> None:
+    print(words, flush=True)  # a run takes a while
+
+
+def _where(outcome: experiments.Outcome) -> str:
+    folder = _shown(outcome.folder)
+    if outcome.found is None:
+        return f"written to {folder}"
+    return f"found in {folder} (computed at {outcome.found}); --force repeats"
 
 
 def show() -> int:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 
 import jax
 
+from sgdynamics import _atomic
 from sgdynamics.experiments import _registry
 from sgdynamics.experiments._claims import summary, table
 from sgdynamics.experiments._progress import Bars, Progress, Silence
@@ -31,7 +32,8 @@ _done = itertools.count(1)
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What became of one experiment: seconds, claims, how many of them surprise, and an error where it failed."""
+    """What became of one experiment: seconds, claims, how many of them surprise, an error where it failed, and when it
+    was computed where its result was found and not made now."""
 
     name: str
     seconds: float
@@ -39,6 +41,7 @@ class Reproduced:
     surprises: int
     text: str
     error: str | None = None
+    found: str | None = None
 
     @property
     def as_expected(self) -> bool:
@@ -56,7 +59,7 @@ def reproduce(plans: Sequence[Plan], *, jobs: int = 1, quiet: bool = False) -> I
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
     try:
         running = {
-            pool.submit(_in_a_process, plan.experiment.name, plan.config, plan.folder, plan.figure): plan
+            pool.submit(_in_a_process, plan.experiment.name, plan.config, plan.folder, plan.figure, plan.force): plan
             for plan in plans
         }
         for done in as_completed(running):
@@ -78,8 +81,10 @@ def account(rows: Sequence[Reproduced]) -> str:
     lines = [(r.name, f"{r.seconds:.0f}", f"{r.claims}", r.error or f"{r.surprises}") for r in rows]
     listed = table(("experiment", "seconds", "claims", "not as expected"), lines, align="lrrr")
     seconds = [row.seconds for row in rows]
+    found = sum(row.found is not None for row in rows)
+    stored = f"{found} of them found and not computed (--force repeats), " if found else ""
     return (
-        f"{listed}\n{len(rows)} experiments, {sum(r.claims for r in rows)} claims, "
+        f"{listed}\n{len(rows)} experiments, {stored}{sum(r.claims for r in rows)} claims, "
         f"{sum(not r.as_expected for r in rows)} with surprises or failures; "
         f"seconds of an experiment: median {statistics.median(seconds):.0f}, together {sum(seconds):.0f}"
     )
@@ -89,21 +94,22 @@ def write_account(rows: Sequence[Reproduced], folder: str | os.PathLike, *, seco
     """`reproduction.json` in the folder: every row, and the seconds by the clock on the wall."""
     path = pathlib.Path(folder) / "reproduction.json"
     listed = [{k: v for k, v in asdict(row).items() if k != "text"} for row in sorted(rows, key=lambda row: row.name)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"seconds": round(seconds, 1), "experiments": listed}, indent=2))
+    with _atomic.written(path) as partial:
+        partial.write_text(json.dumps({"seconds": round(seconds, 1), "experiments": listed}, indent=2))
     return path
 
 
 def _reproduced(plan: Plan, progress: Progress) -> Reproduced:
-    started, name = time.perf_counter(), plan.experiment.name
+    started, name, told = time.perf_counter(), plan.experiment.name, []
     try:
-        result = execute(plan, progress).result
+        outcome = execute(plan, progress, told.append)
     except Exception as error:
         return _failed(name, time.perf_counter() - started, error)
-    surprises = sum(not claim.as_expected for claim in result.claims)
+    claims = outcome.result.claims
+    surprises = sum(not claim.as_expected for claim in claims)
     seconds = time.perf_counter() - started
-    text = f"{plan.experiment.table(result)}\n\n{summary(result.claims)}"
-    return Reproduced(name, seconds, len(result.claims), surprises, text)
+    lines = [*told, plan.experiment.table(outcome.result), "", summary(claims)]
+    return Reproduced(name, seconds, len(claims), surprises, "\n".join(lines), found=outcome.found)
 
 
 def _failed(name: str, seconds: float, error: Exception) -> Reproduced:
@@ -111,9 +117,9 @@ def _failed(name: str, seconds: float, error: Exception) -> Reproduced:
     return Reproduced(name, seconds, 0, 0, "".join(traceback.format_exception(error)), error=reason)
 
 
-def _in_a_process(name: str, config: object, folder: pathlib.Path, figure: bool) -> Reproduced:
+def _in_a_process(name: str, config: object, folder: pathlib.Path, figure: bool, force: bool) -> Reproduced:
     # experiments go by name from process to process: what they are made of is not for sending
     jax.config.update("jax_enable_x64", True)
     if next(_done) % EXPERIMENTS_BETWEEN == 0:
         jax.clear_caches()
-    return _reproduced(Plan(_registry.get(name), config, folder, figure), Silence())
+    return _reproduced(Plan(_registry.get(name), config, folder, figure, force), Silence())

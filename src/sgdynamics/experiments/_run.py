@@ -1,16 +1,18 @@
-"""Running an experiment by name: configure, compute, draw, store."""
+"""Running an experiment by name: configure, compute, draw, store; or find what was stored before."""
 
 import functools
+import math
 import os
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
 
-from sgdynamics.experiments import _config, _provenance, _store
+from sgdynamics import _atomic
+from sgdynamics.experiments import _config, _earlier, _provenance, _store
 from sgdynamics.experiments._progress import Bars, Progress
 from sgdynamics.experiments._registry import Experiment, Result, get
 from sgdynamics.experiments._store import Record
@@ -18,20 +20,23 @@ from sgdynamics.experiments._store import Record
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment, its whole configuration, the folder for its result, and whether a figure is drawn."""
+    """An experiment, its whole configuration, the folder for its result, whether a figure is drawn, and whether it is
+    computed again where the folder holds the result of the same configuration."""
 
     experiment: Experiment
     config: Any
     folder: pathlib.Path
     figure: bool
+    force: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A result and the folder that it was written to."""
+    """A result, the folder that it lies in, and when it was computed where it was found there and not made now."""
 
     result: Result
     folder: pathlib.Path
+    found: str | None = None
 
 
 def run(
@@ -42,37 +47,55 @@ def run(
     out: str | os.PathLike | None = None,
     progress: Progress | None = None,
     figure: bool = True,
+    force: bool = False,
 ) -> Outcome:
     """Runs the experiment called `name` and stores its result, in `results/NAME/` unless told.
 
     `overrides` replaces fields of the preset, `{"steps": 1000, "langevin.substeps": 4}`; `progress` is bars
-    on standard error unless told, `Silence()` for none; `figure=False` does without matplotlib.
+    on standard error unless told, `Silence()` for none; `figure=False` does without matplotlib. Where the folder holds
+    the result of the same configuration, made by the same code, that is the outcome; `force` repeats it.
     """
     experiment = get(name)
     config = _config.updated(experiment.preset(preset), overrides or {})
-    return execute(plan(experiment, config, out=out, figure=figure), progress)
+    return execute(plan(experiment, config, out=out, figure=figure, force=force), progress)
 
 
-def plan(experiment: Experiment, config: Any, *, out: str | os.PathLike | None = None, figure: bool = True) -> Plan:
+def plan(
+    experiment: Experiment,
+    config: Any,
+    *,
+    out: str | os.PathLike | None = None,
+    figure: bool = True,
+    force: bool = False,
+) -> Plan:
     """All that a run needs, checked: what can be refused is refused here, before anything is computed."""
     folder = _store.check_destination(out or pathlib.Path("results") / experiment.name)
-    _config.to_mapping(config)
+    _check_values(experiment, _config.to_mapping(config))
     if figure:
         check_figure(experiment.figure)
-    return Plan(experiment, config, folder, figure)
+    return Plan(experiment, config, folder, figure, force)
 
 
-def execute(plan: Plan, progress: Progress | None = None) -> Outcome:
-    """Computes, draws and stores."""
+def execute(plan: Plan, progress: Progress | None = None, tell: Callable[[str], object] | None = None) -> Outcome:
+    """Computes, draws and stores; or gives what is stored, where it is the result of the same configuration and code.
+
+    `tell` is told, before anything is computed, what will be replaced or why a result is computed again.
+    """
+    parameters = _config.to_mapping(plan.config)
+    before = _earlier.look(plan.folder, plan.experiment, parameters, force=plan.force)
+    if before.record is not None:
+        return _found(plan, before.record)
+    if before.why and tell is not None:
+        tell(before.why)
     experiment = plan.experiment
-    provenance = _provenance.provenance()
+    provenance = _provenance.provenance() | {"source_sha256": _earlier.source(experiment)}
     started = time.perf_counter()
     result = _computed(plan, progress or Bars())
     provenance |= {"seconds": round(time.perf_counter() - started, 3), "ensembles": result.ensembles}
     record = Record(
         experiment=experiment.name,
         figure=experiment.figure,
-        parameters=_config.to_mapping(plan.config),
+        parameters=parameters,
         provenance=provenance,
         data=result.data,
         claims=result.claims,
@@ -80,6 +103,28 @@ def execute(plan: Plan, progress: Progress | None = None) -> Outcome:
     draw = functools.partial(_draw, record.figure, record.data) if plan.figure else None
     _store.save(plan.folder, record, draw)
     return Outcome(result, plan.folder)
+
+
+def _found(plan: Plan, record: Record) -> Outcome:
+    """The outcome that `record`, stored in the plan's folder, is; its figure is drawn where that was not done."""
+    if plan.figure and not (plan.folder / _store.FIGURE).is_file():
+        draw(record, plan.folder)
+    result = Result(record.data, record.claims, record.provenance.get("ensembles", {}))
+    return Outcome(result, plan.folder, found=record.provenance.get("started", "an unknown time"))
+
+
+def _check_values(experiment: Experiment, parameters: Mapping[str, Any]) -> None:
+    """An error for values that no experiment can use, which its configuration may not look for."""
+    presets = [_earlier.flattened(_config.to_mapping(preset)) for preset in experiment.presets.values()]
+    empty = {name for preset in presets for name, value in preset if value == []}
+    for name, value in _earlier.flattened(parameters):
+        if value == [] and name not in empty:
+            raise ValueError(f"{name} is empty, but it must hold at least one value.")
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError(f"{name} = {number}, but it must be finite.")
+            if isinstance(number, int) and not -(2**63) <= number < 2**63:
+                raise ValueError(f"{name} = {number}, but it must be a whole number of 64 bits.")
 
 
 def configuration(record: Record) -> Any:
@@ -95,12 +140,8 @@ def redraw(folder: str | os.PathLike) -> pathlib.Path:
 def draw(record: Record, folder: str | os.PathLike) -> pathlib.Path:
     """Draws a result into `folder`, in place of an earlier figure, and returns the figure's path."""
     path = pathlib.Path(folder) / _store.FIGURE
-    partial = path.with_name(f".partial-{path.name}")
-    try:
+    with _atomic.written(path) as partial:
         _draw(record.figure, record.data, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 
