@@ -10,7 +10,7 @@ import pytest
 import sgdynamics as sgd
 from sgdynamics.data import Dataset
 from sgdynamics.ensemble import advance, evolve, replicate
-from sgdynamics.ensemble._simulate import _evolve, _open
+from sgdynamics.ensemble._pieces import _evolve, _open
 from sgdynamics.samplers import Epochs
 from sgdynamics.statistics import Covariance, Groups, Mean, Records
 

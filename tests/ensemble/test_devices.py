@@ -1,8 +1,10 @@
-"""Replicas on two host devices: the same paths, the same estimates, no collective. In a process of its own, because the
-number of devices is set before JAX starts."""
+"""Replicas on several devices and in several processes: the same paths, the same estimates, no collective in the loop.
+In processes of their own, because the number of devices is set before JAX starts."""
 
 import json
 import os
+import pathlib
+import socket
 import subprocess
 import sys
 
@@ -10,18 +12,23 @@ import jax
 import numpy as np
 import pytest
 
+import sgdynamics as sgd
 from sgdynamics.ensemble import _compiled, _devices
 from sgdynamics.statistics import Groups
 
 SCRIPT = r"""
 import json, re, sys
 import jax
+devices, process, processes, port, replicas, groups, *names = sys.argv[1:]
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+jax.config.update("jax_num_cpu_devices", int(devices))
+if int(processes) > 1:
+    jax.distributed.initialize("127.0.0.1:" + port, int(processes), int(process))
 import jax.numpy as jnp
 import numpy as np
 import sgdynamics as sgd
-from sgdynamics.ensemble import _kernels, _simulate
+from every_statistic import every_statistic
+from sgdynamics.ensemble import _pieces
 from sgdynamics.samplers import Epochs
 
 compiled = []
@@ -29,7 +36,6 @@ jax.monitoring.register_event_duration_secs_listener(
     lambda name, seconds, **_: compiled.append(name) if "backend_compile" in name else None
 )
 KEY = jax.random.key(3)
-S = sgd.statistics
 data = sgd.data.teacher_student(KEY, samples=40, inputs=6, label_noise_std=0.5)
 regression = sgd.Problem(sgd.networks.Linear(6, 1), data)
 wide = sgd.data.teacher_student(KEY, samples=40, inputs=16, label_noise_std=0.5)  # as many as replicas
@@ -44,84 +50,144 @@ def cases(η):
         "as many parameters as replicas": sgd.SGD(square, learning_rate=η, sampler=4),
         "network": sgd.SGD(network, learning_rate=η, sampler=4),
         "Langevin": sgd.Langevin(network, learning_rate=η, sampler=4, substeps=1),
+        "underdamped": sgd.UnderdampedLangevin(regression, learning_rate=η, momentum=0.5, sampler=4, substeps=1),
         "deep linear": sgd.SGD(linear, learning_rate=η, sampler=sgd.samplers.Online(1)),
     }
 
-STATISTICS = {
-    "mean": S.Mean(), "covariance": S.Covariance(), "snapshot": S.Snapshots((9,)),
-    "lagged": S.Autocovariance(tuple(range(0, 24, 3))),  # as many lags as groups
-}
-
 def simulated(dynamics, steps=33):
-    return sgd.simulate(
-        dynamics, STATISTICS, replicas=16, groups=8, steps=steps, every=3, burn_in=7, key=KEY, dtype=jnp.float64
-    )
+    statistics = every_statistic(dynamics.problem, velocities=dynamics.takes_velocity)
+    if dynamics.problem is square:
+        statistics = {"lagged": sgd.statistics.Autocovariance(tuple(range(0, 24, 3)))}  # as many lags as groups
+    sizes = {"replicas": int(replicas), "groups": int(groups), "steps": steps, "every": 3, "burn_in": 7}
+    return sgd.simulate(dynamics, statistics, key=KEY, dtype=jnp.float64, **sizes)
 
-def program(dynamics):
-    dtype = jnp.dtype(jnp.float32)
-    kernel = _kernels.choose(dynamics, every=3, dtype=dtype)
-    dynamics, statistics, kernel = _simulate.cast((dynamics, STATISTICS, kernel), dtype)
-    run = _simulate.Run(dynamics, statistics, kernel, 16, 33, 0, 3, 8)
-    start = jnp.tile(dynamics.initial_position()[None], (16, 1))
-    number = _simulate._int
-    replicas, sums = run.started(start, None, None, KEY, lambda steps: None)
-    arguments = (run.dynamics, run.statistics, replicas, sums, number(0), number(11), number(3), run.kernel)
-    return _simulate._evolve.lower(*arguments).compile().compiled.as_text()
+programs = []
+evolve = _pieces._evolve_shares
+def watched(*arguments):
+    programs.append(lambda: evolve.lower(*arguments).compile().compiled.as_text())
+    return evolve(*arguments)
+_pieces._evolve_shares = watched
+
+def leaves(tree):
+    return [np.asarray(x, float).ravel().tolist() for x in jax.tree.leaves(tree)]
 
 out = {}
-for name, dynamics in cases(0.05).items():
-    result = simulated(dynamics)
+kinds = "infeed|outfeed|send|recv|all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
+for name in names:
+    result = simulated(cases(0.05)[name])
     before = len(compiled)
     simulated(cases(0.06)[name], 36)
     anew = len(compiled) - before
-    text = program(dynamics) if name in ("epochs", "as many parameters as replicas", "deep linear") else " while("
-    kinds = "infeed|outfeed|send|recv|all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
+    text = programs[-1]() if programs else " while("
     out[name] = {
         "devices": result.provenance["devices"],
+        "processes": result.provenance["processes"],
         "placed": [len(x.devices()) for x in jax.tree.leaves(result.state)],
-        "numbers": [np.asarray(x).ravel().tolist() for x in jax.tree.leaves((result.state, [
-            (e.value, e.standard_error) for n, e in sorted(result.estimates.items()) if n != "snapshot"]))],
+        "state": leaves(result.state),
+        "estimates": {name: leaves(e) for name, e in result.estimates.items()},
         "compiled anew": anew,
         "loops": len(re.findall(" while[(]", text)),
         "outside": re.findall(rf" ({kinds})(?:-start)?[(]", text),
     }
-print(json.dumps(out))
+print("result " + json.dumps(out))
 """
+NAMES = ("regression", "epochs", "as many parameters as replicas", "network", "Langevin", "underdamped", "deep linear")
 
 
-def ran(devices):
+def ran(*names, devices=1, processes=1, replicas=16, groups=8):
+    """What each process says of a run on so many devices of its own."""
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(devices)], capture_output=True, text=True, env=environment, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    environment["PYTHONPATH"] = str(pathlib.Path(__file__).parent)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    numbers = lambda process: map(str, (devices, process, processes, port, replicas, groups))
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *numbers(process), *names],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        )
+        for process in range(processes)
+    ]  # fmt: skip
+    try:
+        said = [process.communicate(timeout=400) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    for process, (_, errors) in zip(running, said, strict=True):
+        assert process.returncode == 0, errors[-3000:]
+    results = [next(line for line in out.splitlines() if line.startswith("result ")) for out, _ in said]
+    return [json.loads(line.removeprefix("result ")) for line in results]
+
+
+def distance(a, b):
+    """The largest difference, relative to the largest number; nan and inf must be in the same places."""
+    a, b = np.array(a, float), np.array(b, float)
+    assert np.array_equal(np.isnan(a), np.isnan(b)) and np.array_equal(np.isinf(a), np.isinf(b))
+    finite = np.isfinite(a)
+    return np.abs(a - b)[finite].max(initial=0.0) / max(1.0, np.abs(a[finite]).max(initial=0.0))
+
+
+def assert_same(one, many):
+    for name, expected in one.items():
+        found = many[name]
+        assert set(found["placed"]) == {1}  # results are as if one device had made them
+        assert max(map(distance, expected["state"], found["state"])) <= 1e-12, name
+        for statistic, numbers in expected["estimates"].items():
+            assert max(map(distance, numbers, found["estimates"][statistic])) <= 1e-9, (name, statistic)
+
+
+SIZES = [
+    (2, 16, 8, NAMES),
+    (8, 33, 32, ("regression", "Langevin")),
+    (8, 5, 32, ("underdamped",)),
+    (2, 13, 5, ("epochs", "deep linear")),
+]
 
 
 @pytest.mark.long
-def test_two_devices_make_what_one_makes():
-    one, two = ran(1), ran(2)
-    for name in one:
-        assert (one[name]["devices"], two[name]["devices"]) == (1, 2)
-        assert set(two[name]["placed"]) == {1}  # results are as if one device had made them
-        for a, b in zip(one[name]["numbers"], two[name]["numbers"], strict=True):
-            a, b = np.array(a, float), np.array(b, float)
-            assert np.abs(a - b).max() <= 1e-11 * max(1, np.abs(a).max()), name
-        assert two[name]["compiled anew"] == 0, name
-        assert two[name]["loops"] > 0 and two[name]["outside"] == [], name
+@pytest.mark.parametrize("devices, replicas, groups, names", SIZES)
+def test_many_devices_make_what_one_makes(devices, replicas, groups, names):
+    ((one,), (many,)) = (ran(*names, devices=n, replicas=replicas, groups=groups) for n in (1, devices))
+    assert_same(one, many)
+    for name in names:
+        assert one[name]["devices"] == 1 < many[name]["devices"] <= devices
+        assert many[name]["compiled anew"] == 0, name
+        assert many[name]["loops"] > 0 and many[name]["outside"] == [], name
 
 
-def test_one_device_is_not_spread_over():
-    assert jax.device_count() > 1 or _devices.mesh_for(Groups(64, 32)) is None
+@pytest.mark.long
+@pytest.mark.parametrize("processes, devices, replicas, groups", [(2, 1, 16, 8), (2, 2, 13, 5), (4, 1, 33, 32)])
+def test_many_processes_make_what_one_makes(processes, devices, replicas, groups):
+    names = ("regression", "Langevin", "underdamped")
+    (one,) = ran(*names, replicas=replicas, groups=groups)
+    many = ran(*names, devices=devices, processes=processes, replicas=replicas, groups=groups)
+    for each in many:
+        assert_same(one, each)
+        for name in names:
+            assert (each[name]["devices"], each[name]["processes"]) == (processes * devices, processes)
+            assert each[name]["loops"] > 0 and each[name]["outside"] == [], name
+    assert all(each == many[0] for each in many)  # every process has the whole result
 
 
-@pytest.mark.parametrize("replicas, groups", [(33, 32), (5, 32), (64, 31)])
-def test_what_does_not_divide_stays_on_fewer_devices(monkeypatch, replicas, groups):
-    class Device:
-        platform = "cpu"
+@pytest.mark.parametrize(
+    "replicas, groups, devices, used",
+    [(64, 32, 8, 8), (64, 32, 3, 3), (33, 32, 2, 1), (33, 32, 8, 8), (5, 32, 8, 5), (1, 32, 8, 1), (64, 1, 8, 1)],
+)
+def test_as_many_devices_as_shorten_the_work(replicas, groups, devices, used):
+    assert _devices.worth_using(Groups(replicas, groups), devices) == used
 
-    monkeypatch.setattr(jax, "devices", lambda: [Device()] * 3)
-    assert _devices.mesh_for(Groups(replicas, groups)) is None
+
+def test_a_device_that_the_user_has_chosen_does_it_all():
+    with jax.default_device(jax.devices()[0]):
+        assert _devices.mesh_for(Groups(64, 32), None) is None
+
+
+def test_what_is_no_mesh_is_refused():
+    data = sgd.data.teacher_student(jax.random.key(0), samples=5, inputs=2, label_noise_std=0.1)
+    dynamics = sgd.SGD(sgd.Problem(sgd.networks.Linear(2, 1), data), learning_rate=0.1, sampler=1)
+    with pytest.raises(ValueError, match=r"mesh is 8, but it must be a jax.sharding.Mesh"):
+        sgd.simulate(dynamics, sgd.statistics.Mean(), replicas=2, steps=1, key=jax.random.key(0), mesh=8)
 
 
 @pytest.mark.parametrize("devices", [1, 2])

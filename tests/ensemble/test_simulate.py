@@ -12,7 +12,7 @@ import pytest
 
 import sgdynamics as sgd
 from sgdynamics.data import Dataset, teacher_student
-from sgdynamics.ensemble import _regression_residual, _simulate, reference_kernel
+from sgdynamics.ensemble import _regression_residual, _run, reference_kernel
 from sgdynamics.samplers import Epochs
 from sgdynamics.statistics import Autocovariance, Covariance, Loss, Mean
 
@@ -73,7 +73,7 @@ def test_a_result_does_not_depend_on_the_chunks(monkeypatch, sampler, kernel):
     kernel = kernel(dynamics) if kernel is residual_kernel else kernel
 
     def run(seconds):
-        monkeypatch.setattr(_simulate, "CHUNK_SECONDS", seconds)
+        monkeypatch.setattr(_run, "CHUNK_SECONDS", seconds)
         lengths = []
         result = sgd.simulate(
             dynamics, Covariance(), replicas=8, steps=200, burn_in=301, every=9, key=KEY, kernel=kernel,

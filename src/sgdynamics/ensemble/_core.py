@@ -81,11 +81,17 @@ def reference_kernel(dynamics: AbstractDynamics, replicas: Replicas, steps: Int[
 
 
 def advance(
-    dynamics: AbstractDynamics, replicas: Replicas, steps: Int[Array, ""] | int, kernel: Kernel = reference_kernel
+    dynamics: AbstractDynamics,
+    replicas: Replicas,
+    steps: Int[Array, ""] | int,
+    kernel: Kernel = reference_kernel,
+    *,
+    keep: bool = False,
 ) -> Replicas:
-    """All replicas, `steps` steps on."""
+    """All replicas, `steps` steps on; those that have diverged are struck out, unless they are to be kept."""
     states = kernel(dynamics, replicas, steps)
-    return Replicas(states, replicas.keys, replicas.alive & bounded(states), replicas.step + steps)
+    alive = replicas.alive if keep else replicas.alive & bounded(states)
+    return Replicas(states, replicas.keys, alive, replicas.step + steps)
 
 
 def evolve(
@@ -98,12 +104,13 @@ def evolve(
     records: Int[Array, ""] | int,
     every: Int[Array, ""] | int,
     kernel: Kernel = reference_kernel,
+    keep: bool = False,
 ) -> tuple[Replicas, Sums]:
     """`records` records, `every` steps apart, of a run whose next record is number `first_record`."""
 
     def body(carry, i):
         replicas, sums = carry
-        replicas = advance(dynamics, replicas, every, kernel)
+        replicas = advance(dynamics, replicas, every, kernel, keep=keep)
         return replicas, update(statistics, sums, replicas, first_record + i)
 
     return repeat(records, body, (replicas, sums))

@@ -1,8 +1,8 @@
-"""Replicas spread over the devices of one machine, each device with a loop of its own over its share.
+"""Replicas spread over devices, of one process or of many, each device with a loop of its own over its share.
 
-Replicas do not know of each other, so the step loop is the same program on every device, on other replicas: no
-collective. The statistics' sums are spread with their groups of replicas. The draws, addressed by replica and step,
-are the same on any number of devices.
+Replicas do not know of each other, and statistics add up within groups of replicas. So the whole loop, steps and sums,
+is the same program on every device, on other replicas: no collective. Only where sums are opened, and at the end, are
+shares brought together. The draws, addressed by replica and step, are the same on any number of devices.
 
 On CPUs a device is a core (`jax.config.update("jax_num_cpu_devices", n)` before JAX starts): two loops on a core each
 are faster than one loop whose every operation is shared out between two cores. What all replicas share, such as the
@@ -15,81 +15,105 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import PyTree
 
-from sgdynamics.dynamics import AbstractDynamics, State
-from sgdynamics.ensemble._core import Kernel, Replicas
+from sgdynamics.ensemble._layout import Cut, Layout
 from sgdynamics.statistics import Groups
 
 AXIS = "replicas"
-SPREAD, EVERYWHERE = PartitionSpec(AXIS), PartitionSpec()
+EVERYWHERE = PartitionSpec()
+WORTH = 0.8  # of the time that one device takes: padding may eat up what is shared out
 
 
-class Spread(eqx.Module):
-    """A kernel that gives each device of the mesh its share of the replicas."""
+def mesh_for(groups: Groups, mesh: Mesh | None) -> Mesh | None:
+    """The devices that share out the groups, in a row; None for one device.
 
-    kernel: Kernel
-    mesh: Mesh = eqx.field(static=True)
-
-    def __call__(self, dynamics: AbstractDynamics, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
-        arrays, static = eqx.partition((dynamics, self.kernel), eqx.is_array)
-        number = None if isinstance(steps, int) else steps
-
-        def own(arrays, states, keys, alive, step, number):
-            dynamics, kernel = eqx.combine(arrays, static)
-            return kernel(dynamics, Replicas(states, keys, alive, step), steps if number is None else number)
-
-        shares = (EVERYWHERE, SPREAD, SPREAD, SPREAD, EVERYWHERE, EVERYWHERE)
-        on_each = jax.shard_map(own, mesh=self.mesh, in_specs=shares, out_specs=SPREAD, check_vma=False)
-        return on_each(arrays, replicas.states, replicas.keys, replicas.alive, replicas.step, number)
-
-
-def mesh_for(groups: Groups) -> Mesh | None:
-    """The CPU devices that share out the groups of replicas evenly, as many as can; None where that is one, and where
-    the user has chosen a device (`jax.default_device`)."""
+    Those of the user's `mesh`; otherwise all devices of all processes or, in one process, as many as shorten the
+    work, unless the user has chosen a device (`jax.default_device`).
+    """
+    if mesh is not None:
+        return _row(mesh.devices.ravel())
     devices = jax.devices()
-    if devices[0].platform != "cpu" or not groups.even or jax.config.jax_default_device is not None:
+    if jax.process_count() > 1:
+        return _row(devices)
+    if jax.config.jax_default_device is not None:
         return None
-    number = max(n for n in range(1, len(devices) + 1) if groups.count % n == 0)
-    return None if number == 1 else Mesh(np.array(devices[:number]), (AXIS,), axis_types=(AxisType.Auto,))
+    number = worth_using(groups, len(devices))
+    return None if number == 1 else _row(devices[:number])
+
+
+def worth_using(groups: Groups, devices: int) -> int:
+    """Of so many devices, the smallest number that makes the work as short as it gets; 1 where little is gained."""
+    places = lambda number: Layout(groups, number).own.replicas
+    number = min(range(1, devices + 1), key=places)
+    return number if places(number) <= WORTH * groups.replicas else 1
+
+
+def check_mesh(mesh: Any) -> None:
+    """An error where `mesh` is no mesh, or leaves out a process."""
+    if mesh is None:
+        return
+    if not isinstance(mesh, Mesh):
+        raise ValueError(f"mesh is {mesh!r}, but it must be a jax.sharding.Mesh: jax.make_mesh((n,), ('replicas',)).")
+    processes = {device.process_index for device in mesh.devices.flat}
+    missing = sorted(set(range(jax.process_count())) - processes)
+    if missing:
+        raise ValueError(
+            f"mesh has no device of the processes {missing}, but every process must have one, or it would wait "
+            "for the others for ever. Make it of all of jax.devices()."
+        )
+
+
+def spec(cut: Cut | None) -> PartitionSpec:
+    return EVERYWHERE if cut is None else PartitionSpec(*[None] * cut.axis, AXIS)
+
+
+def placed(x: Any, mesh: Mesh, cut: Cut | None = None) -> Any:
+    """An array that every process has whole, on the devices of the mesh: to each its share, or to all a copy."""
+    if not eqx.is_array_like(x) or isinstance(x, bool | int | float | complex):
+        return x
+    if _is_key(x):
+        return jax.random.wrap_key_data(placed(jax.random.key_data(x), mesh, cut), impl=jax.random.key_impl(x))
+    sharding = NamedSharding(mesh, spec(cut))
+    if sharding.is_fully_addressable:
+        return jax.device_put(x, sharding)
+    values = np.asarray(x)
+    return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
 
 def everywhere(tree: PyTree, mesh: Mesh) -> PyTree:
-    """The tree, copied to every device of the mesh."""
-    return jax.tree.map(lambda x: jax.device_put(x, NamedSharding(mesh, EVERYWHERE)) if eqx.is_array(x) else x, tree)
+    """The tree, its arrays copied to every device of the mesh."""
+    return jax.tree.map(lambda x: placed(x, mesh), tree)
 
 
-def spread(tree: PyTree, mesh: Mesh) -> PyTree:
-    """The tree with its arrays' first axis, replicas, cut into a share for each device; scalars are copied."""
-    one = lambda x: jax.device_put(x, NamedSharding(mesh, SPREAD if x.ndim else EVERYWHERE)) if eqx.is_array(x) else x
-    return jax.tree.map(one, tree)
+def gathered(x: Any) -> Any:
+    """An array as one device would have it, in every process."""
+    if _is_key(x):
+        return jax.random.wrap_key_data(jnp.asarray(gathered(jax.random.key_data(x))), impl=jax.random.key_impl(x))
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    return np.asarray(multihost_utils.process_allgather(x, tiled=True))
 
 
-def spread_sums(sums: PyTree, mesh: Mesh, of_twice_as_many: PyTree) -> PyTree:
-    """The statistics' sums, cut along replicas or groups: the axis that is longer in `of_twice_as_many`, the shapes of
-    the sums of twice as many replicas and groups."""
-
-    def one(x: Any, other: Any) -> Any:
-        if not eqx.is_array(x):
-            return x
-        longer = [axis for axis, (n, m) in enumerate(zip(x.shape, other.shape, strict=True)) if m > n]
-        cut = PartitionSpec(*[None] * longer[0], AXIS) if longer else EVERYWHERE
-        return jax.device_put(x, NamedSharding(mesh, cut))
-
-    # the trees differ in what is not an array: how many replicas there are
-    leaves, structure = jax.tree.flatten(sums)
-    return jax.tree.unflatten(structure, map(one, leaves, jax.tree.leaves(of_twice_as_many)))
+def agreed(*numbers: int) -> tuple[int, ...]:
+    """The numbers of the first process: those of different processes depend on their clocks."""
+    if jax.process_count() == 1:
+        return numbers
+    return tuple(int(n) for n in multihost_utils.broadcast_one_to_all(np.array(numbers, np.int32)))
 
 
-def gathered(tree: PyTree) -> PyTree:
-    """The tree as one device would have left it."""
+def any_of(wish: bool) -> bool:
+    """Whether a process wishes it."""
+    if jax.process_count() == 1:
+        return wish
+    return bool(np.any(multihost_utils.process_allgather(np.array(wish))))
 
-    def one(x: Any) -> Any:
-        if not eqx.is_array(x):
-            return x
-        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(one(jax.random.key_data(x)), impl=jax.random.key_impl(x))
-        return jnp.asarray(np.asarray(x))
 
-    return jax.tree.map(one, tree)
+def _row(devices: Any) -> Mesh:
+    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def _is_key(x: Any) -> bool:
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)

@@ -1,4 +1,4 @@
-"""The host's side of a run: where replicas start, chunk after chunk of the pure core, progress, warnings."""
+"""`simulate`: arguments checked, replicas started, the run driven to its end, estimates, warnings."""
 
 import time
 import warnings
@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, PyTree
 
 from sgdynamics import _checks
@@ -17,16 +18,14 @@ from sgdynamics._random import is_threefry
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import SGD, AbstractDynamics, Descent, State
 from sgdynamics.ensemble import _devices, _kernels
-from sgdynamics.ensemble._compiled import Compiled
-from sgdynamics.ensemble._core import Kernel, Replicas, Sums, advance, evolve, is_statistic, repeat, replicate
+from sgdynamics.ensemble._core import Kernel, Replicas, Sums, bounded, is_statistic
+from sgdynamics.ensemble._divergence import Policy, Stop, check_policy
+from sgdynamics.ensemble._pieces import Task, pieces
+from sgdynamics.ensemble._progress import Reporter
 from sgdynamics.ensemble._provenance import provenance
-from sgdynamics.ensemble._starts import remembering, starts
-from sgdynamics.statistics import AbstractStatistic, Groups, Records
-
-CHUNK_SECONDS = 0.5
-# Unrecorded steps are made in blocks of so many: where a kernel goes to its own variables and back, and where
-# replicas are struck out, must not depend on how a run is cut into chunks.
-BLOCK = 64
+from sgdynamics.ensemble._run import Point, drive, stages, steps_of
+from sgdynamics.ensemble._starts import starts
+from sgdynamics.statistics import AbstractStatistic, Groups
 
 
 class Ensemble(eqx.Module):
@@ -62,6 +61,8 @@ def simulate(
     dtype: Any = None,
     groups: int = 32,
     kernel: Kernel | None = None,
+    mesh: Mesh | None = None,
+    divergence: Policy = "drop",
     progress: bool | Callable[[int], None] = False,
 ) -> Ensemble:
     """Runs independent replicas of a dynamics, and gathers statistics on the way.
@@ -79,16 +80,20 @@ def simulate(
       would draw the same minibatches again. With `samplers.Epochs` it begins a new epoch: end the run before on a
       whole one, or the noise of the part that was cut off does not cancel, and flat directions diffuse.
     - dtype: float32 unless told; data, hyperparameters and θ are cast on entry.
-    - groups: of replicas, between which errors are measured. On several CPU devices (the command line makes one of
-      every core) replicas are shared out by whole groups of equal size: where `groups` does not divide `replicas`, one
-      device does it all.
+    - groups: of replicas, between which errors are measured.
     - kernel: the form of the loop; None: chosen by cost (`ensemble.choose`).
+    - mesh: the devices that share out the replicas, whole groups each, of this process or of all that
+      `jax.distributed` has brought together: `jax.make_mesh((n,), ("replicas",))`. None: all there are, as far as
+      they shorten the work (of CPUs, the command line makes every core a device). Numbers need not divide. Every
+      process calls `simulate` alike, and has the whole result.
+    - divergence: what becomes of a run where a replica diverges (non-finite, or too large for its fourth power to be
+      summed: 5·10⁷ in float32). "drop": it is counted out, reported and never averaged in. "stop": `DivergenceError`.
+      "keep": it is averaged in like all others, and may make estimates infinite or nan.
     - progress: True for a bar, or a callable that is told how many steps were just done.
 
-    A replica that diverges (non-finite, or too large for its fourth power to be summed: 5·10⁷ in float32) is counted
-    out, reported and never averaged in. Memory does not depend on `steps`; a new learning rate or new `steps` compile
-    nothing anew. Raises `ValueError` for bad arguments, before anything runs. Warns of replicas that diverged, and of
-    records that miss positions in the epoch.
+    Memory does not depend on `steps`; a new learning rate or new `steps` compile nothing anew. Raises `ValueError` for
+    bad arguments, before anything runs. Warns of replicas that diverged, and of records that miss positions in the
+    epoch.
     """
     replicas, steps = _checks.count("replicas", replicas), _checks.count("steps", steps)
     burn_in, every = _checks.count("burn_in", burn_in, least=0), _checks.count("every", every)
@@ -97,6 +102,9 @@ def simulate(
         raise ValueError(f"every = {every}, but it must be at most steps = {steps}, or nothing is recorded.")
     _records_meet_every_position(dynamics, steps, every)
     dtype = _precision(dtype)
+    check_policy(divergence)
+    _devices.check_mesh(mesh)
+    _check_statistics(statistics)
     if kernel is None:
         kernel = _kernels.choose(dynamics, every=every, dtype=dtype, replica_steps=replicas * (burn_in + steps))
     _addressed(key)
@@ -107,117 +115,23 @@ def simulate(
     dynamics, statistics, kernel, positions, velocities = cast(
         (dynamics, statistics, kernel, positions, velocities), dtype
     )
-    run = Run(dynamics, statistics, kernel, replicas, steps, burn_in, every, groups)
+    task = Task(dynamics, statistics, kernel, Groups(replicas, groups), steps // every, every, divergence == "keep")
+    run = pieces(task, mesh)
+    plan = stages(burn_in, steps // every, every, steps % every)
     started = time.perf_counter()
-    with Reporter(progress, burn_in + steps) as report:
-        ensemble, sums = run(positions, velocities, memory, run_key, report)
-    record |= {"devices": run.devices, "seconds": time.perf_counter() - started}
-    return _conclude(statistics, ensemble, sums, record)
+    point = Point(0, 0, run.start((positions, velocities, memory), run_key))
+    with Reporter(progress, steps_of(plan)) as reporter:
+        watchers = [reporter, Stop(run, point.replicas)] if divergence == "stop" else [reporter]
+        point = drive(run, plan, point, watchers)
+    record |= {"devices": run.devices, "processes": jax.process_count(), "divergence": divergence}
+    record |= {"seconds": time.perf_counter() - started}
+    return _conclude(statistics, *run.whole(point.replicas, point.sums), record)
 
 
-class Run:
-    """The plan of a run and its compiled pieces, called chunk by chunk."""
-
-    def __init__(self, dynamics, statistics, kernel, replicas, steps, burn_in, every, groups):
-        self.dynamics, self.statistics, self.kernel = dynamics, statistics, kernel
-        self.burn_in, self.every, self.records, self.rest = burn_in, every, steps // every, steps % every
-        self.groups = Groups(replicas, groups)
-        for leaf in jax.tree.leaves(statistics, is_leaf=is_statistic):
-            if not is_statistic(leaf):
-                raise ValueError(f"statistics holds {leaf!r}, but every leaf must be one of sgdynamics.statistics.")
-        self.mesh = _devices.mesh_for(self.groups)
-        if self.mesh is not None:
-            pieces = _devices.everywhere((dynamics, statistics, kernel), self.mesh)
-            self.dynamics, self.statistics, self.kernel = *pieces[:2], _devices.Spread(pieces[2], self.mesh)
-
-    @property
-    def devices(self) -> int:
-        """How many devices share the replicas."""
-        return 1 if self.mesh is None else self.mesh.size
-
-    def __call__(self, positions, velocities, memory, key, report) -> tuple[Replicas, Sums]:
-        replicas, sums = self.started(positions, velocities, memory, key, report)
-
-        def record(carry, start, length):
-            replicas, sums = carry
-            return _evolve(self.dynamics, self.statistics, replicas, sums, start, length, _int(self.every), self.kernel)
-
-        carry = _chunked(record, (replicas, sums), self.records, report, self.every, alive=lambda c: c[0].alive)
-        replicas, sums = carry
-        replicas = self._unrecorded(replicas, self.rest, report)
-        return (replicas, sums) if self.mesh is None else _devices.gathered((replicas, sums))
-
-    def started(self, positions, velocities, memory, key, report) -> tuple[Replicas, Sums]:
-        """The replicas after their burn-in, and empty sums, each where it belongs."""
-        if self.mesh is not None:
-            positions, velocities = _devices.spread((positions, velocities), self.mesh)
-            key = _devices.everywhere(key, self.mesh)
-        replicas = remembering(_replicate(self.dynamics, positions, velocities, key), memory)
-        replicas = replicas if self.mesh is None else _devices.spread(replicas, self.mesh)
-        self._sums_of(replicas, self.groups)  # the statistics' own checks, before anything runs
-        replicas = self._unrecorded(replicas, self.burn_in, report)
-        sums = _open(self.statistics, replicas, self.groups, _int(self.records), self.every)
-        if self.mesh is None:
-            return replicas, sums
-        twice = Groups(2 * self.groups.replicas, 2 * self.groups.count)
-        double = lambda x: jax.ShapeDtypeStruct((2 * x.shape[0], *x.shape[1:]), x.dtype) if x.ndim else x
-        return replicas, _devices.spread_sums(sums, self.mesh, self._sums_of(jax.tree.map(double, replicas), twice))
-
-    def _unrecorded(self, replicas: Replicas, steps: int, report) -> Replicas:
-        def blocks_of(size):
-            return lambda replicas, start, length: _advance(self.dynamics, replicas, length, _int(size), self.kernel)
-
-        alive = lambda replicas: replicas.alive
-        replicas = _chunked(blocks_of(BLOCK), replicas, steps // BLOCK, report, BLOCK, alive)
-        return _chunked(blocks_of(steps % BLOCK), replicas, min(steps % BLOCK, 1), report, steps % BLOCK, alive)
-
-    def _sums_of(self, replicas: Replicas, groups: Groups) -> PyTree:
-        """The shapes of the sums."""
-        opened = lambda replicas: _open(self.statistics, replicas, groups, self.records, self.every)
-        return eqx.filter_eval_shape(opened, replicas)
-
-
-@eqx.filter_jit
-def _replicate(dynamics, positions, velocities, key):
-    return replicate(dynamics, positions, velocities, key)
-
-
-@Compiled
-def _advance(dynamics, replicas, blocks, block, kernel):
-    return repeat(blocks, lambda replicas, i: advance(dynamics, replicas, block, kernel), replicas)
-
-
-@eqx.filter_jit
-def _open(statistics, replicas, groups, records, every):
-    records = Records(records, every)
-    one = lambda statistic: statistic.init(replicas.states, replicas.alive, groups, records)
-    return jax.tree.map(one, statistics, is_leaf=is_statistic)
-
-
-@Compiled
-def _evolve(dynamics, statistics, replicas, sums, first_record, records, every, kernel):
-    return evolve(dynamics, statistics, replicas, sums, first_record=first_record, records=records, every=every,
-                  kernel=kernel)  # fmt: skip
-
-
-def _chunked(piece: Callable, carry: Any, total: int, report, weight: int, alive: Callable) -> Any:
-    """`piece(carry, start, length)` until `total` is done, in chunks of about half a second.
-
-    Lengths are traced, so that all chunks share one program; how a run is cut changes nothing. Where no replica
-    is left alive the rest is not computed.
-    """
-    done, length = 0, 1
-    while done < total:
-        length = min(length, total - done)
-        started = time.perf_counter()
-        carry = jax.block_until_ready(piece(carry, _int(done), _int(length)))
-        seconds = time.perf_counter() - started
-        done += length
-        report(length * weight)
-        if not bool(jnp.any(alive(carry))):
-            return carry
-        length = max(1, int(length * min(8.0, CHUNK_SECONDS / max(seconds, 1e-4))))
-    return carry
+def _check_statistics(statistics: PyTree) -> None:
+    for leaf in jax.tree.leaves(statistics, is_leaf=is_statistic):
+        if not is_statistic(leaf):
+            raise ValueError(f"statistics holds {leaf!r}, but every leaf must be one of sgdynamics.statistics.")
 
 
 def _records_meet_every_position(dynamics: AbstractDynamics, steps: int, every: int) -> None:
@@ -258,10 +172,6 @@ def _precision(dtype: Any) -> np.dtype:
     return dtype
 
 
-def _int(value: int) -> Array:
-    return jnp.asarray(value, jnp.int32)
-
-
 def cast(tree: PyTree, dtype) -> PyTree:
     """The tree with its floating-point arrays in another precision."""
     inexact = lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x
@@ -269,35 +179,22 @@ def cast(tree: PyTree, dtype) -> PyTree:
 
 
 def _conclude(statistics, replicas: Replicas, sums: Sums, provenance: dict[str, Any]) -> Ensemble:
-    diverged = int(jnp.sum(~replicas.alive))
+    # a replica that was kept is alive, however far it has gone
+    diverged = int(jnp.sum(~(replicas.alive & bounded(replicas.states))))
     provenance |= {"diverged": diverged, "steps_done": int(replicas.step)}
     if diverged:
-        warnings.warn(
-            f"{diverged} of {replicas.alive.size} replicas diverged. They are not averaged in, and groups in which "
-            "one diverged after the first record are left out. Lower the learning rate, or start nearer.",
-            stacklevel=3,
-        )
+        _warn_of_diverged(diverged, replicas.alive.size, kept=provenance["divergence"] == "keep")
     finalise = lambda statistic, sums: statistic.finalise(sums)
     estimates = jax.tree.map(finalise, statistics, sums, is_leaf=is_statistic)
     return Ensemble(estimates, replicas.states, replicas.alive, provenance)
 
 
-class Reporter:
-    """What `report(steps)` does with progress: a bar, the caller's function, or nothing."""
-
-    def __init__(self, progress: bool | Callable[[int], None], total: int):
-        self.bar = _bar(total) if progress is True else None
-        self.report = self.bar.update if self.bar else progress if callable(progress) else lambda steps: None
-
-    def __enter__(self) -> Callable[[int], Any]:
-        return self.report
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar:
-            self.bar.close()
-
-
-def _bar(total: int):
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit="step", desc="simulate")
+def _warn_of_diverged(diverged: int, replicas: int, kept: bool) -> None:
+    fate = (
+        "They are averaged in, as divergence='keep' has it, and estimates may be infinite or nan."
+        if kept
+        else "They are not averaged in, and groups in which one diverged after the first record are left out."
+    )
+    warnings.warn(
+        f"{diverged} of {replicas} replicas diverged. {fate} Lower the learning rate, or start nearer.", stacklevel=4
+    )

@@ -41,7 +41,7 @@ class Groups:
     def even(self) -> bool:
         return self.replicas % self.count == 0
 
-    def _layout(self) -> tuple[np.ndarray, np.ndarray]:
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
         """Of each place [groups, members]: the replica that fills it, and whether it is more than padding."""
         bounds = np.linspace(0, self.replicas, self.count + 1).round().astype(int)
         place = bounds[:-1, None] + np.arange(self.members)
@@ -52,19 +52,19 @@ class Groups:
         """[replicas, ...] as [groups, members, ...]; short groups are padded with copies, see `present`."""
         if self.even:
             return x.reshape(self.count, self.members, *x.shape[1:])
-        return x[self._layout()[0]]
+        return x[self.places()[0]]
 
     def present(self, alive: Mask) -> Bool[Array, "groups members"]:
         """Which members of each group exist and are alive."""
         if self.even:
             return self.split(alive)
-        return self.split(alive) & self._layout()[1]
+        return self.split(alive) & self.places()[1]
 
     def join(self, x: Shaped[Array, "groups members ..."]) -> Shaped[Array, "replicas ..."]:
         """The inverse of `split`; padding is dropped."""
         if self.even:
             return x.reshape(self.replicas, *x.shape[2:])
-        return x[np.nonzero(self._layout()[1])]
+        return x[np.nonzero(self.places()[1])]
 
 
 class Ledger(eqx.Module):

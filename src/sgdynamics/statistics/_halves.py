@@ -86,12 +86,12 @@ class Halves(AbstractStatistic):
             return self.statistic.update(first, states, alive, record), second
 
         def middle(first: Any, second: Any) -> Any:
-            # the last record of the first half is step 0 of the second: its origins and reference
+            # The last record of the first half is step 0 of the second, with its origins. Both halves have one point
+            # of reference: a new mean of all replicas in mid-run would need all devices at once.
             records = Records(sums.count - sums.half, sums.every)
-            return (
-                self.statistic.update(first, states, alive, record),
-                self.statistic.init(states, alive, groups, records),
-            )
+            begun = self.statistic.init(states, alive, groups, records)
+            second = eqx.tree_at(lambda s: s.reference, begun, first.reference)
+            return self.statistic.update(first, states, alive, record), second
 
         def second_half(first: Any, second: Any) -> Any:
             return first, self.statistic.update(second, states, alive, record - sums.half)
