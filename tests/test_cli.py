@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import os
+import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
 import example_experiment
-from sgdynamics import cli, experiments
+from sgdynamics import cli, experiments, plotting
 from sgdynamics.experiments.kunin2023 import _potentials
 
 
@@ -98,6 +102,63 @@ def test_a_verdict_that_surprises_ends_a_pattern_with_1(capsys):
     assert "not as expected: x/published: reproduced" in out and re.search(r"example/wrong +\d+ +2 +1\n", out)
 
 
+# --- the same again -------------------------------------------------------------------------------------------
+
+
+def printed(capsys, *arguments) -> str:
+    assert cli.main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_the_same_again_shows_what_is_stored(capsys, monkeypatch):
+    first = printed(capsys, "run", "example/tiny", "--quiet")
+    monkeypatch.setattr(example_experiment, "data", None)  # nothing can be computed any more
+    again = printed(capsys, "run", "example/tiny", "--quiet")
+    assert re.fullmatch(r"found in results/example/tiny \(computed at 20\S+\); --force repeats", again.splitlines()[-1])
+    assert again.splitlines()[:-1] == first.splitlines()[:-1]
+
+
+@pytest.mark.parametrize("command", [["run", "example/tiny"], ["demo"]])
+def test_force_repeats(capsys, monkeypatch, command):
+    monkeypatch.setitem(experiments._registry._experiments, "demo", experiments.get("example/tiny"))
+    printed(capsys, *command, "--quiet")
+    again = printed(capsys, *command, "--quiet", "--force")
+    assert again.startswith("computed again: --force\n") and "written to results/" in again
+
+
+def test_what_is_replaced_is_said_before_it_is_computed(capsys):
+    printed(capsys, "run", "example/tiny", "--quiet")
+    out = printed(capsys, "run", "example/tiny", "--quiet", "--steps", "12")
+    assert out.startswith("replaces the result of other parameters: steps 10 → 12\n") and "written to" in out
+
+
+@pytest.mark.parametrize("command", [["run", "example/*"], ["reproduce"]])
+def test_many_again_find_what_is_stored(capsys, tmp_path, command):
+    printed(capsys, *command, "--jobs", "1", "--quiet")
+    again = printed(capsys, *command, "--jobs", "1", "--quiet")
+    assert re.search(r"── example/tiny \(1 of 1, found, computed at 20\S+\)\n", again)
+    assert "1 experiments, 1 of them found and not computed (--force repeats), 1 claims" in again
+    (row,) = json.loads((tmp_path / "results/reproduction.json").read_text())["experiments"]
+    assert row["found"].startswith("20") and row["claims"] == 1
+    forced = printed(capsys, *command, "--jobs", "1", "--quiet", "--force")
+    assert "computed again: --force\n" in forced and "found" not in forced
+
+
+@pytest.mark.long
+def test_processes_know_of_force_and_of_what_is_stored(tmp_path):
+    config = _potentials.PotentialsConfig(replicas=256, burn_in=200, steps=40, lags=(4, 16))
+
+    def found(force):
+        folders = [tmp_path / f"{i}" for i in range(2)]
+        plans = [experiments.plan(_potentials.POTENTIALS, config, out=f, figure=False, force=force) for f in folders]
+        return [row.found is not None for row in experiments.reproduce(plans, jobs=2)]
+
+    assert [found(False), found(False), found(True)] == [[False, False], [True, True], [False, False]]
+
+
+# --- options --------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("preset", [["--preset", "paper"], ["--preset=paper"]])
 def test_preset_and_fields(preset, tmp_path):
     options = ["--inner.substeps", "3", "--widths", "7", "8", "9", "--out", "here", "--quiet"]
@@ -162,10 +223,32 @@ def test_help_of_an_experiment_shows_its_fields_with_the_presets_values(capsys):
         (["run", "example/tiny", "--steps", "-3"], ["steps = -3", "whole number ≥ 1"]),
         (["run", "example/tiny", "--steps", "many"], ["--steps", "many", "int"]),
         (["run", "example/tiny", "--stepz", "3"], ["--stepz", "--steps"]),
+        (["run", "example/tiny", "--learning-rate", "nan"], ["learning_rate = nan", "finite"]),
+        (["run", "example/tiny", "--learning-rate=-inf"], ["learning_rate = -inf", "finite"]),
+        (["run", "example/tiny", "--widths"], ["widths is empty", "at least one"]),
+        (["run", "example/tiny", "--widths", "3", str(2**63)], [f"widths = {2**63}", "64 bits"]),
+        (["run", "example/tiny", "--inner.substeps", str(-(2**64))], ["inner.substeps = -18", "64 bits"]),
+        (["run", "example/tiny", "--force", "3"], ["3"]),
+        (["run", "example/tiny", "--out", "file/result"], ["out = file/result", "cannot be made"]),
+        (["run", "example/tiny", "--out", "file"], ["out = file", "is a file"]),
+        (["run", "example/*", "--jobs", "0"], ["jobs = 0", "at least 1"]),
+        (["run", "example/*", "--jobs", "some"], ["--jobs", "some", "int"]),
+        (["run", "example/*", "--steps", "3"], ["--steps"]),
+        (["run", "example/*", "--out", "file"], ["out = file/example/tiny", "cannot be made"]),
+        (["reproduce", "--preset", "fast"], ["fast"]),
+        (["reproduce", "--quiet", "--out"], ["--out"]),
+        (["list", "--all"], ["--all"]),
+        (["bench", "nothing"], ["nothing"]),
+        (["bench", "--rounds", "0"], ["rounds = 0", "at least 1"]),
+        (["bench", "--rounds", "many"], ["--rounds", "many", "int"]),
+        (["bench", "--out", "file"], ["file"]),
         (["plot", "nowhere"], ["nowhere", "holds no stored result"]),
+        (["plot", "file"], ["file", "holds no stored result"]),
+        (["plot"], ["DIR"]),
     ],
 )
-def test_bad_values_are_named(capsys, arguments, shown):
+def test_bad_values_are_named(capsys, tmp_path, arguments, shown):
+    (tmp_path / "file").write_text("")
     message = refused(capsys, *arguments)
     assert all(part in message for part in shown)
 
@@ -173,6 +256,63 @@ def test_bad_values_are_named(capsys, arguments, shown):
 def test_a_folder_of_other_files_is_refused(capsys, tmp_path):
     (tmp_path / "mine.txt").write_text("")
     assert "would be lost" in refused(capsys, "run", "example/tiny", "--out", ".")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "shown"),
+    [
+        ("config.json", lambda text: text.replace(b"tiny", b"none"), ["figure = none"]),
+        ("config.json", lambda text: text[:-5], ["config.json", "run the experiment again"]),
+        ("config.json", lambda text: text.replace(b'"tiny"', b"[]"), ["figure = []", "run the experiment again"]),
+        ("claims.json", lambda text: text.replace(b"1.01", b"1.02"), ["claims.json", "SHA-256"]),
+        ("data.nc", lambda text: text[:200] + b"x" + text[201:], ["data.nc", "SHA-256"]),
+    ],
+)
+def test_a_damaged_result_cannot_be_plotted(capsys, tmp_path, name, change, shown):
+    printed(capsys, "run", "example/tiny", "--quiet")
+    path = tmp_path / "results/example/tiny" / name
+    path.write_bytes(change(path.read_bytes()))
+    message = refused(capsys, "plot", "results/example/tiny")
+    assert all(part in message for part in shown)
+
+
+BUGGY = """
+import sys, example_experiment
+from sgdynamics import cli, experiments, plotting
+plotting.figures["tiny"] = example_experiment.draw
+experiments.register(example_experiment.EXPERIMENT)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["run", "example/tiny", "--steps", "13"], 1), (["run", "example/tiny", "--steps", "0"], 2)],
+)
+def test_the_exit_code_that_the_shell_sees(tmp_path, arguments, code):
+    path = {"PYTHONPATH": str(pathlib.Path(example_experiment.__file__).parent)}
+    program = [sys.executable, "-c", BUGGY, *arguments, "--quiet", "--no-figure"]
+    ended = subprocess.run(program, env=os.environ | path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == code and ("Traceback" in ended.stderr) == (code == 1)
+    assert ("a bug, not a bad value" in ended.stderr) == (code == 1)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_bug_while_drawing_keeps_its_traceback(capsys, monkeypatch):
+    printed(capsys, "run", "example/tiny", "--quiet")
+    monkeypatch.setitem(plotting.figures, "tiny", lambda data: data["nothing"])
+    with pytest.raises(KeyError, match="nothing"):
+        cli.main(["plot", "results/example/tiny"])
+
+
+def test_a_bug_in_one_of_many_shows_its_traceback(capsys):
+    def broken(config, progress):
+        raise ValueError("a bug, not a bad value")
+
+    experiments.register(dataclasses.replace(experiments.get("example/tiny"), name="example/broken", run=broken))
+    assert cli.main(["reproduce", "--jobs", "1", "--quiet"]) == 1
+    assert "Traceback" in capsys.readouterr().out
 
 
 def test_a_bug_keeps_its_traceback():

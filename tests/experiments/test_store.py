@@ -7,6 +7,7 @@ import xarray as xr
 
 from example_experiment import claim, data
 from sgdynamics.experiments import Record, load, save
+from sgdynamics.experiments._store import check_destination
 
 
 def record(**more) -> Record:
@@ -110,6 +111,64 @@ def test_a_damaged_file_is_an_error_that_says_so(tmp_path, name, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match="run the experiment again"):
         load(tmp_path / "result")
+
+
+def test_a_flipped_byte_is_an_error_that_names_the_file(tmp_path):
+    """netCDF would read another number, silently."""
+    save(tmp_path / "result", record())
+    path = tmp_path / "result" / "data.nc"
+    whole = path.read_bytes()
+    at = whole.index(data().variance.values.tobytes())
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    assert xr.load_dataset(path).variance[0] != data().variance[0]
+    with pytest.raises(ValueError, match=r"data\.nc is no stored result.*SHA-256.*run the experiment again"):
+        load(tmp_path / "result")
+
+
+def test_an_edited_claim_is_an_error_that_names_the_file(tmp_path):
+    save(tmp_path / "result", record())
+    path = tmp_path / "result" / "claims.json"
+    path.write_text(path.read_text().replace("1.01", "1.02"))
+    with pytest.raises(ValueError, match=r"claims\.json is no stored result.*SHA-256"):
+        load(tmp_path / "result")
+
+
+def edited(folder, **changes):
+    """The configuration of a stored result, with some entries replaced, or left out where None."""
+    path = folder / "config.json"
+    entries = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({name: value for name, value in entries.items() if value is not None}))
+
+
+def test_a_result_of_before_there_were_digests_is_read(tmp_path):
+    save(tmp_path / "result", record())
+    edited(tmp_path / "result", sha256=None)
+    assert load(tmp_path / "result").claims == (claim(),)
+
+
+@pytest.mark.parametrize("name", ["experiment", "figure", "parameters", "provenance", "sha256"])
+@pytest.mark.parametrize("value", [3, [1], True])
+def test_entries_of_the_wrong_type_are_named(tmp_path, name, value):
+    save(tmp_path / "result", record())
+    edited(tmp_path / "result", **{name: value})
+    with pytest.raises(ValueError, match=rf"{name} = .*run the experiment again"):
+        load(tmp_path / "result")
+
+
+@pytest.mark.parametrize(("name", "value"), [("measured", "1.01"), ("z", [1]), ("id", 3), ("verdict", None)])
+def test_claims_of_the_wrong_type_are_named(tmp_path, name, value):
+    save(tmp_path / "result", record())
+    edited(tmp_path / "result", sha256=None)
+    path = tmp_path / "result" / "claims.json"
+    path.write_text(json.dumps([json.loads(path.read_text())[0] | {name: value}]))
+    with pytest.raises(ValueError, match=rf"{name} = .*run the experiment again"):
+        load(tmp_path / "result")
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_runs(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"out = .*file/result cannot be made"):
+        check_destination(tmp_path / "file" / "result")
 
 
 def test_data_without_units_or_names_is_refused(tmp_path):
