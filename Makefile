@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?= -n 2
 
-.PHONY: demo experiments networks test test-long test-lowest lint format bench clean
+.PHONY: demo experiments networks test test-long test-lowest lint format bench calibrate clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/sgdynamics demo
@@ -38,6 +38,10 @@ format: $(VENV)/installed-test
 # Speed against peers and a loop in C, scaling, memory, compilation: results/bench.
 bench: $(VENV)/installed-bench
 	$(BIN)/sgdynamics bench
+
+# Whether errors cover, biases are small, false alarms rare and wrong models rejected: results/calibration.
+calibrate: $(VENV)/installed-bench
+	$(BIN)/python -m sgdynamics_calibration
 
 # The oldest versions that pyproject.toml allows, in an environment of their own.
 test-lowest:

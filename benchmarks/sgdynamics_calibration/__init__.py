@@ -1,10 +1,10 @@
 """Are the errors right? The statistics and `compare` on problems whose law is known: `make calibrate`.
 
-linear      `cases`   Over independent seeds of one problem, z = (estimate − law) / standard error of a statistic that is
-                      linear in sums over replicas is Student's t of groups − 1 degrees of freedom, where the groups'
-                      values are near normal. Tested by Kolmogorov and Smirnov's distance, and by how often the law lies
-                      in the intervals of 68.3, 95 and 99 % (`judge`). Of each statistic one fixed linear combination of
-                      all its entries is taken, one z for each seed, so that the z of a row are independent.
+linear      `cases`   Over independent seeds of one problem, z = (estimate − law) / standard error of a statistic
+                      that is linear in sums over replicas is Student's t of groups − 1 degrees of freedom, where the
+                      groups' values are near normal. Tested by Kolmogorov and Smirnov's distance, and by how often
+                      the law lies in the intervals of 68.3, 95 and 99 % (`judge`). Of each statistic one fixed linear
+                      combination of all its entries is taken, one z for each seed, so that these are independent.
 nonlinear   `cases`   the same z of ratios, angles and exponents, which are t to leading order in 1/replicas
 bias        `bias`    their bias in ensembles so small that the plain estimate's is seen, against a bound
 alarms      `alarms`  how often `compare` calls the right law wrong, against its level

@@ -24,6 +24,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import stats
 
 import sgdynamics as sgd
 from sgdynamics import statistics, theory
@@ -176,8 +177,6 @@ def _exponent(estimates: dict) -> statistics.Estimate:
 
 def _normal_shares(mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Of each component below, between and above the edges, [components, 1 + bins + 1]."""
-    from scipy import stats
-
     below = stats.norm.cdf(EDGES[None, :], mean[:, None], scale[:, None])
     whole = np.concatenate([np.zeros((len(mean), 1)), below, np.ones((len(mean), 1))], axis=1)
     return np.diff(whole, axis=1)
@@ -228,7 +227,7 @@ def descent() -> Case:
         "Halves, change": Row(lambda e: e["halves"].change, np.zeros(3)),
         "Loss": Row(lambda e: e["loss"], np.asarray(_loss(problem(), mean, M))),
     }
-    return Case(1, dynamics, law, made, rows, law)
+    return Case(1, dynamics, law, made, rows, law, compared=("mean", "covariance", "variance"))
 
 
 @cache
@@ -246,9 +245,7 @@ def momentum() -> Case:
     s = statistics
     made = {
         "mean": s.Mean(),
-        "variance": s.Variance(),
         "covariance": s.Covariance(),
-        "autocovariance": s.Autocovariance(LAGS),
         "velocity": s.Mean(s.velocity),
         "phase": s.Covariance(space),
         "phase lagged": s.Autocovariance(LAGS, space),
@@ -266,7 +263,7 @@ def momentum() -> Case:
             lambda e: e["rotation"], np.array([exact.rotation(Σ[p], C[p]) for p in planes]), linear=False
         ),
     }
-    return Case(2, dynamics, law, made, rows, law)
+    return Case(2, dynamics, law, made, rows, law, compared=("mean", "covariance", "velocity"))
 
 
 @cache

@@ -8,10 +8,10 @@ rotation                  the angle from E w·w' and E w∧w', with w = Σ^{−�
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
-from scipy import signal, stats
+from scipy import signal
 
 FAR = 9.0  # standard deviations, beyond which nothing is counted
-NODES = 200
+NODES = 120
 
 
 def survival(decay: float, level: float, steps: int) -> np.ndarray:
@@ -19,12 +19,17 @@ def survival(decay: float, level: float, steps: int) -> np.ndarray:
     nodes, weights = leggauss(NODES)
     half = (level + FAR) / 2
     x, w = half * (nodes + 1) - FAR, half * weights
-    kernel = stats.norm.pdf(x[:, None], loc=decay * x[None, :], scale=np.sqrt(1 - decay**2)) * w[None, :]
-    density, shares = stats.norm.pdf(x), []
+    variance = 1 - decay**2
+    kernel = _normal(x[:, None] - decay * x[None, :], variance) * w[None, :]
+    density, shares = _normal(x, 1.0), []
     for _ in range(steps + 1):
         shares.append(w @ density)
         density = kernel @ density
     return np.array(shares)
+
+
+def _normal(x: np.ndarray, variance: float) -> np.ndarray:
+    return np.exp(-(x**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
 
 
 def first_passage(decay: float, level: float, steps: int) -> tuple[float, float]:
@@ -45,10 +50,10 @@ def mean_maximum(decay: float, steps: int) -> float:
 def spectrum(autocovariance: np.ndarray) -> np.ndarray:
     """[segment // 2 + 1, components], of autocovariances [segment, components] at lags 0, 1, …, with Hann's window."""
     segment = len(autocovariance)
-    w = signal.get_window("hann", segment)
+    w = np.asarray(signal.get_window("hann", segment))
     n = np.arange(segment)
     apart = n[:, None] - n[None, :]
-    pairs = (w[:, None] * w[None, :])[..., None] * autocovariance[np.abs(apart)]
+    pairs = np.outer(w, w)[:, :, None] * autocovariance[np.abs(apart)]
     lines = 2 * np.pi * np.arange(segment // 2 + 1) / segment
     return np.stack([np.sum(pairs * np.cos(ω * apart)[..., None], axis=(0, 1)) for ω in lines]) / np.sum(w**2)
 
