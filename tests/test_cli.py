@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -148,12 +149,14 @@ def test_many_again_find_what_is_stored(capsys, tmp_path, command):
 def test_processes_know_of_force_and_of_what_is_stored(tmp_path):
     config = _potentials.PotentialsConfig(replicas=256, burn_in=200, steps=40, lags=(4, 16))
 
-    def found(force):
-        folders = [tmp_path / f"{i}" for i in range(2)]
-        plans = [experiments.plan(_potentials.POTENTIALS, config, out=f, figure=False, force=force) for f in folders]
-        return [row.found is not None for row in experiments.reproduce(plans, jobs=2)]
+    def plan(force):
+        return experiments.plan(_potentials.POTENTIALS, config, out=tmp_path / f"{force}", figure=False, force=force)
 
-    assert [found(False), found(False), found(True)] == [[False, False], [True, True], [False, False]]
+    (made,) = experiments.reproduce([plan(False)], quiet=True)
+    shutil.copytree(tmp_path / "False", tmp_path / "True")
+    found, forced = sorted(experiments.reproduce([plan(False), plan(True)], jobs=2), key=lambda row: row.found is None)
+    assert made.found is None and found.found and forced.found is None
+    assert found.text == made.text and forced.text == f"computed again: --force\n{made.text}"
 
 
 # --- options --------------------------------------------------------------------------------------------------
