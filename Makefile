@@ -40,7 +40,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/sgdynamics bench
 
 # Whether errors cover, biases are small, false alarms rare and wrong models rejected: results/calibration.
-calibrate: $(VENV)/installed-bench
+calibrate: $(VENV)/installed-demo
 	$(BIN)/python -m sgdynamics_calibration
 
 # The oldest versions that pyproject.toml allows, in an environment of their own.

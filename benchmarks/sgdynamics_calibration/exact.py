@@ -6,6 +6,8 @@ spectrum                  by the definition, Σ_{nm} w_n w_m R(n − m) cos(ω (
 rotation                  the angle from E w·w' and E w∧w', with w = Σ^{−½} z by the symmetric root
 """
 
+from functools import cache
+
 import numpy as np
 from numpy.polynomial.legendre import leggauss
 from scipy import signal
@@ -16,7 +18,7 @@ NODES = 120
 
 def survival(decay: float, level: float, steps: int) -> np.ndarray:
     """P(x_0 < u, …, x_k < u) for k = 0 … steps, [steps + 1]; `level` u in standard deviations."""
-    nodes, weights = leggauss(NODES)
+    nodes, weights = _nodes(NODES)
     half = (level + FAR) / 2
     x, w = half * (nodes + 1) - FAR, half * weights
     variance = 1 - decay**2
@@ -26,6 +28,11 @@ def survival(decay: float, level: float, steps: int) -> np.ndarray:
         shares.append(w @ density)
         density = kernel @ density
     return np.array(shares)
+
+
+@cache
+def _nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
+    return leggauss(count)
 
 
 def _normal(x: np.ndarray, variance: float) -> np.ndarray:
@@ -41,7 +48,7 @@ def first_passage(decay: float, level: float, steps: int) -> tuple[float, float]
 
 def mean_maximum(decay: float, steps: int) -> float:
     """E max(x_0, …, x_steps), in standard deviations: ∫_0^∞ (1 − F) − ∫_{−∞}^0 F over levels."""
-    nodes, weights = leggauss(60)
+    nodes, weights = _nodes(60)
     positive, w = FAR / 2 * (nodes + 1), FAR / 2 * weights
     reached = lambda u: survival(decay, u, steps)[-1]
     return float(sum(w_i * (1 - reached(u) - reached(-u)) for u, w_i in zip(positive, w, strict=True)))
