@@ -4,7 +4,8 @@ On many devices each piece is one program that every device runs on its own shar
 opening the sums looks at all replicas (their mean is the sums' point of reference), and only between two programs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -46,7 +47,7 @@ class Task(eqx.Module):
 class OneDevice:
     """The pieces, all replicas together."""
 
-    devices = 1
+    devices, layout = 1, None
 
     def __init__(self, task: Task):
         self.task = task
@@ -54,7 +55,7 @@ class OneDevice:
     def start(self, start: Start, key: PRNGKey) -> Replicas:
         """The replicas before their first step, after the statistics' own checks."""
         replicas = _start(self.task.dynamics, start, key, self.task.keep)
-        self.task.sums_of(replicas, self.task.groups)
+        self.sums = Plain(self.task, replicas)
         return replicas
 
     def open(self, replicas: Replicas) -> Sums:
@@ -76,9 +77,32 @@ class OneDevice:
         """Replicas and sums as one device has them."""
         return replicas, sums
 
-    def shared(self, replicas: Replicas, sums: Sums) -> tuple[Replicas, Sums]:
-        """The inverse of `whole`."""
-        return jax.tree.map(jnp.asarray, (replicas, sums))
+    def place(self, x: Any, cut: Cut | None) -> Array:
+        """An array as one device has it, brought to where it belongs."""
+        return jnp.asarray(x)
+
+    def gather(self, arrays: Sequence[Array]) -> Sums:
+        """The sums, as they go from piece to piece, of these arrays."""
+        return jax.tree.unflatten(self.sums.structure, arrays)
+
+
+class Plain:
+    """The sums as one device has them: their structure, and how their arrays are cut for many. Made from the shapes of
+    the replicas, with the statistics' own checks."""
+
+    def __init__(self, task: Task, replicas: Replicas):
+        self.task, self.replicas = task, replicas
+        self.structure = self.structure_for(task.groups)
+
+    def structure_for(self, groups: Groups) -> Any:
+        return jax.tree.structure(self._shapes(groups))
+
+    @cached_property
+    def cuts(self) -> tuple[Cut | None, ...]:
+        return cuts(self._shapes)
+
+    def _shapes(self, groups: Groups) -> PyTree:
+        return self.task.sums_of(resized(self.replicas, groups.replicas), groups)
 
 
 class Shares(eqx.Module):
@@ -124,8 +148,10 @@ class ManyDevices:
         return self.mesh.size
 
     def start(self, start: Start, key: PRNGKey) -> Replicas:
-        replicas = jax.eval_shape(lambda key: _start.__wrapped__(self.task.dynamics, start, key, False), key)
-        self.shares = self._shares(replicas)
+        started = lambda key: _start.__wrapped__(self.task.dynamics, start, key, False)
+        self.sums = Plain(self.task, jax.eval_shape(started, key))
+        own = self.sums.structure_for(self.layout.own)
+        self.shares = Shares(self.mesh, self.layout, self.sums.cuts, own)
         start, key = _devices.everywhere((start, key), self.mesh)
         return _start_shares(self.everywhere[0], start, key, self.task.keep, self.shares)
 
@@ -150,22 +176,13 @@ class ManyDevices:
         if sums is None:
             return replicas, None
         arrays = [jnp.asarray(lift(x, cut)) for x, cut in zip(sums, self.shares.cuts, strict=True)]
-        return replicas, jax.tree.unflatten(self.structure, arrays)
+        return replicas, jax.tree.unflatten(self.sums.structure, arrays)
 
-    def shared(self, replicas: Replicas, sums: Sums) -> tuple[Replicas, Sums]:
-        place = lambda x, cut: _devices.placed(self.layout.lay(jnp.asarray(x), cut), self.mesh, cut)
-        alive = self.layout.lay(jnp.asarray(replicas.alive), REPLICAS) & self.layout.filled()
-        replicas = jax.tree.map(lambda x: place(x, _cut(x)), replicas)
-        replicas = eqx.tree_at(lambda r: r.alive, replicas, _devices.placed(alive, self.mesh, REPLICAS))
-        if sums is None:
-            return replicas, None
-        return replicas, tuple(map(place, jax.tree.leaves(sums), self.shares.cuts))
+    def place(self, x: Any, cut: Cut | None) -> Array:
+        return _devices.placed(self.layout.lay(jnp.asarray(x), cut), self.mesh, cut)
 
-    def _shares(self, replicas: Replicas) -> Shares:
-        """How the sums are cut; `replicas` are the shapes of all."""
-        sums = lambda groups: self.task.sums_of(resized(replicas, groups.replicas), groups)
-        self.structure = jax.tree.structure(sums(self.task.groups))
-        return Shares(self.mesh, self.layout, cuts(sums), jax.tree.structure(sums(self.layout.own)))
+    def gather(self, arrays: Sequence[Array]) -> Sums:
+        return tuple(arrays)
 
     def _number(self, value: int) -> Array:
         return _devices.placed(number(value), self.mesh)
@@ -175,6 +192,28 @@ def pieces(task: Task, mesh: Mesh | None) -> OneDevice | ManyDevices:
     """The pieces of a run on the devices that share out its replicas."""
     mesh = _devices.mesh_for(task.groups, mesh)
     return OneDevice(task) if mesh is None else ManyDevices(task, mesh)
+
+
+def arrays_of(replicas: Replicas, sums: Sums) -> list[Array]:
+    """All that changes in a run, in a row; keys do not change."""
+    return jax.tree.leaves((eqx.tree_at(lambda r: r.keys, replicas, None), sums))
+
+
+def resumed(
+    pieces: OneDevice | ManyDevices, start: Replicas, arrays: Sequence[Any], layout: Layout | None, recording: bool
+) -> tuple[Replicas, Sums]:
+    """Replicas and sums of which `arrays_of` were `arrays`, laid out by `layout`; `start` is the run's own."""
+    changing = eqx.tree_at(lambda r: r.keys, start, None)
+    where = [_cut(x) for x in jax.tree.leaves(changing)]
+    count = len(where)
+    where += pieces.sums.cuts if recording else ()
+    lift = lambda x, cut: x if layout is None else layout.lift(x, cut)
+    placed = [pieces.place(lift(x, cut), cut) for x, cut in zip(arrays, where, strict=True)]
+    replicas = jax.tree.unflatten(jax.tree.structure(changing), placed[:count])
+    # padding, which is dead from the start, comes back as a copy of another replica
+    alive = replicas.alive & start.alive
+    replicas = Replicas(replicas.states, start.keys, alive, replicas.step)
+    return replicas, pieces.gather(placed[count:]) if recording else None
 
 
 def resized(replicas: Replicas, number: int) -> Replicas:

@@ -50,6 +50,10 @@ class AbstractWatcher(abc.ABC):
         """How many pieces of this stage may be made, at most, before it looks again."""
         return stage.count
 
+    def settle(self) -> None:
+        """Brings to the disk what is held back: a checkpoint is about to be made."""
+        return
+
     @abc.abstractmethod
     def look(self, point: Point, steps: int) -> None:
         """The run has come so far, by `steps` steps since the last look."""

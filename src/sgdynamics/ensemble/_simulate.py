@@ -1,8 +1,11 @@
 """`simulate`: arguments checked, replicas started, the run driven to its end, estimates, warnings."""
 
+import contextlib
+import os
 import time
 import warnings
 from collections.abc import Callable
+from functools import cache
 from math import gcd
 from typing import Any
 
@@ -18,12 +21,14 @@ from sgdynamics._random import is_threefry
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import SGD, AbstractDynamics, Descent, State
 from sgdynamics.ensemble import _devices, _kernels
+from sgdynamics.ensemble._checkpoints import Checkpoint, Checkpoints, saving_for
+from sgdynamics.ensemble._configuration import table
 from sgdynamics.ensemble._core import Kernel, Replicas, Sums, bounded, is_statistic
 from sgdynamics.ensemble._divergence import Policy, Stop, check_policy
 from sgdynamics.ensemble._pieces import Task, pieces
 from sgdynamics.ensemble._progress import Reporter
 from sgdynamics.ensemble._provenance import provenance
-from sgdynamics.ensemble._run import Point, drive, stages, steps_of
+from sgdynamics.ensemble._run import AbstractWatcher, Point, drive, stages, steps_of
 from sgdynamics.ensemble._starts import starts
 from sgdynamics.statistics import AbstractStatistic, Groups
 
@@ -62,6 +67,7 @@ def simulate(
     groups: int = 32,
     kernel: Kernel | None = None,
     mesh: Mesh | None = None,
+    checkpoint: str | os.PathLike | Checkpoint | None = None,
     divergence: Policy = "drop",
     progress: bool | Callable[[int], None] = False,
 ) -> Ensemble:
@@ -86,6 +92,9 @@ def simulate(
       `jax.distributed` has brought together: `jax.make_mesh((n,), ("replicas",))`. None: all there are, as far as
       they shorten the work (of CPUs, the command line makes every core a device). Numbers need not divide. Every
       process calls `simulate` alike, and has the whole result.
+    - checkpoint: a folder in which the run keeps what it has come to, every minute (`Checkpoint` sets how often, and
+      how many are kept), with a heartbeat and a log. The same call again goes on from there, also on other devices;
+      after the end, it gives the result at once. SIGTERM and SIGINT end it with a checkpoint, by `Interrupted`.
     - divergence: what becomes of a run where a replica diverges (non-finite, or too large for its fourth power to be
       summed: 5·10⁷ in float32). "drop": it is counted out, reported and never averaged in. "stop": `DivergenceError`.
       "keep": it is averaged in like all others, and may make estimates infinite or nan.
@@ -111,6 +120,13 @@ def simulate(
     start_key, run_key = jax.random.split(key)
     positions, velocities = starts(dynamics, initial, replicas, start_key)
     memory = getattr(initial, "memory", None)
+    sizes = {"replicas": replicas, "groups": groups, "burn_in": burn_in, "steps": steps, "every": every}
+    configuration = cache(
+        lambda whole=(dynamics, statistics): table(
+            dynamics=whole[0], statistics=whole[1], initial=initial, key=key, kernel=_kernels.name(kernel),
+            dtype=dtype.name, divergence=divergence, **sizes,
+        )
+    )  # fmt: skip
     record = provenance(dynamics, initial, kernel, dtype, replicas, steps, burn_in, every, groups, key)
     dynamics, statistics, kernel, positions, velocities = cast(
         (dynamics, statistics, kernel, positions, velocities), dtype
@@ -119,10 +135,17 @@ def simulate(
     run = pieces(task, mesh)
     plan = stages(burn_in, steps // every, every, steps % every)
     started = time.perf_counter()
-    point = Point(0, 0, run.start((positions, velocities, memory), run_key))
-    with Reporter(progress, steps_of(plan)) as reporter:
-        watchers = [reporter, Stop(run, point.replicas)] if divergence == "stop" else [reporter]
-        point = drive(run, plan, point, watchers)
+    start = run.start((positions, velocities, memory), run_key)
+    watchers: list[AbstractWatcher] = [Stop(run, start)] if divergence == "stop" else []
+    with contextlib.ExitStack() as stack:
+        point = Point(0, 0, start)
+        if checkpoint := saving_for(checkpoint, configuration):
+            saved = stack.enter_context(Checkpoints(checkpoint, configuration(), run, plan, watchers))
+            point, watchers = saved.restored(start), [*watchers, saved]
+        reporter = stack.enter_context(Reporter(progress, steps_of(plan), int(point.replicas.step)))
+        point = drive(run, plan, point, [reporter, *watchers])
+        if checkpoint:
+            saved.finish(point)
     record |= {"devices": run.devices, "processes": jax.process_count(), "divergence": divergence}
     record |= {"seconds": time.perf_counter() - started}
     return _conclude(statistics, *run.whole(point.replicas, point.sums), record)

@@ -1,0 +1,345 @@
+"""Runs that survive: what a run has come to, kept on the disk, and taken up again.
+
+    FOLDER/lock               held by the process that runs; freed by the system when that ends, however it ends
+    FOLDER/000007/            the arrays of replicas and sums as the devices have them, written by orbax while the run
+                              goes on; every process writes its own shares
+    FOLDER/000007.json        written last, under another name and renamed: where the run was, how the arrays are laid
+                              out, the configuration, a checksum of every file of 000007/ and of itself
+    FOLDER/heartbeat.json, log.jsonl
+
+A checkpoint without its .json, or whose checksums do not hold, does not count: the one before it is used, with a
+warning. One of another configuration is refused, with the fields that differ. Arrays are brought back into the order of
+one device before they are laid out anew, so that a run can go on with another number of devices. Nothing is unpickled.
+"""
+
+import concurrent.futures as futures
+import contextlib
+import contextvars
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import filelock
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from sgdynamics import _atomic, _checks, _versions
+from sgdynamics.ensemble import _devices
+from sgdynamics.ensemble._configuration import Table, differences, digest
+from sgdynamics.ensemble._core import Replicas
+from sgdynamics.ensemble._journal import Journal
+from sgdynamics.ensemble._layout import Layout
+from sgdynamics.ensemble._pieces import ManyDevices, OneDevice, arrays_of, resumed
+from sgdynamics.ensemble._run import AbstractWatcher, Point, Stage, steps_of
+from sgdynamics.ensemble._signals import Interrupted, Wish
+
+LOCK, FORMAT = "lock", 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Where a run keeps what it has come to, and how often.
+
+    - folder: of this run alone. Several processes must see the same one.
+    - seconds: between two checkpoints. One more is made at the end and, where SIGTERM or SIGINT asks to stop, at once.
+    - keep: how many are kept, the last ones.
+    - lazy: whether a run that is over before its first checkpoint is due leaves nothing.
+    """
+
+    folder: str | os.PathLike
+    seconds: float | int = 60.0
+    keep: int = 2
+    lazy: bool = False
+
+    def __post_init__(self):
+        _checks.require("seconds", self.seconds, self.seconds >= 0, allowed="at least 0")
+        _checks.count("keep", self.keep)
+        path = pathlib.Path(self.folder).resolve()
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"checkpoint = {self.folder} is a file, but it must be a folder: name another.")
+        object.__setattr__(self, "folder", path)
+
+
+_ambient: contextvars.ContextVar[Checkpoint | None] = contextvars.ContextVar("checkpoint", default=None)
+
+
+@contextlib.contextmanager
+def checkpointing(folder: str | os.PathLike, *, seconds: float | int = 60.0, keep: int = 2) -> Iterator[None]:
+    """Inside, every `simulate` that is not told otherwise has a folder of its own in `folder`, named after its
+    configuration: a program that was stopped, and is run again, finds what its runs have come to."""
+    token = _ambient.set(Checkpoint(folder, seconds, keep, lazy=True))
+    try:
+        yield
+    finally:
+        _ambient.reset(token)
+
+
+def saving_for(asked: str | os.PathLike | Checkpoint | None, configuration: Callable[[], Table]) -> Checkpoint | None:
+    """Where a run keeps its checkpoints, by what it is asked for or by where it runs; None for nowhere."""
+    if isinstance(asked, Checkpoint):
+        return asked
+    if asked is not None:
+        return Checkpoint(asked)
+    around = _ambient.get()
+    return around and dataclasses.replace(around, folder=pathlib.Path(around.folder) / digest(configuration()))
+
+
+class Checkpoints(AbstractWatcher):
+    """The checkpoints of one run. As a context: holds the folder's lock, and ends a run that is asked to stop."""
+
+    def __init__(self, settings: Checkpoint, configuration: Table, pieces: OneDevice | ManyDevices,
+                 plan: Sequence[Stage], others: Sequence[AbstractWatcher] = ()):  # fmt: skip
+        self.settings, self.configuration, self.pieces, self.plan = settings, configuration, pieces, plan
+        self.others = others
+        self.folder = pathlib.Path(settings.folder)
+        self.journal = Journal(self.folder, steps_of(plan))
+        self.wish = Wish()
+        self.saved_at = time.monotonic()
+        self.writer: ocp.AsyncCheckpointer | None = None
+        self.confirming = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.confirmation: futures.Future | None = None
+        self.over = False
+
+    def __enter__(self) -> "Checkpoints":
+        if not self.settings.lazy or self.folder.is_dir():
+            self._open()
+        self.wish.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
+        self.wish.__exit__()
+        if self.writer is None:
+            return
+        self._settled()
+        self.confirming.shutdown()
+        self.writer.close()
+        if error is not None and not isinstance(error, Interrupted):
+            self.journal.note("failed", error=repr(error))
+        if self.lock is not None:
+            self.lock.release()
+
+    def _open(self) -> None:
+        self.lock = _locked(self.folder)
+        if jax.process_index() == 0:
+            self._tidy()
+        self.number = max([0, *_numbers(self.folder)])
+        self.writer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
+
+    def restored(self, start: Replicas) -> Point:
+        """The point of the last checkpoint that is whole; where there is none, the start."""
+        if self.writer is None:
+            return Point(0, 0, start)
+        for number in sorted(_numbers(self.folder), reverse=True):
+            try:
+                point = self._read(number, start)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                if isinstance(error, Refused):
+                    raise
+                self._complain(f"checkpoint {self._record(number)} is broken and not used: {error}")
+                self._set_aside(number)
+                continue
+            self.over = point.stage == len(self.plan)
+            self.journal.note("resumed", checkpoint=number, step=int(point.replicas.step))
+            return point
+        self.journal.note("started", steps=steps_of(self.plan), devices=self.pieces.devices)
+        return Point(0, 0, start)
+
+    def look(self, point: Point, steps: int) -> None:
+        if self.writer is not None:
+            self.journal.look(point, steps)
+        stop = _devices.any_of(self.wish.number is not None)
+        (due,) = _devices.agreed(int(time.monotonic() - self.saved_at >= self.settings.seconds))
+        if stop:
+            self._stop(point)
+        elif due:
+            self.save(point)
+
+    def finish(self, point: Point) -> None:
+        """Keeps the end of the run, unless it is kept already or not worth it."""
+        if self.writer is None or self.over:
+            return
+        point = point._replace(stage=len(self.plan), done=0)
+        self.save(point)
+        self._settled()
+        self.journal.beat(int(point.replicas.step))
+        self.journal.note("finished", step=int(point.replicas.step))
+
+    def save(self, point: Point) -> None:
+        """Makes a checkpoint, written while the run goes on. What goes wrong is told, and does not end the run."""
+        self.saved_at = time.monotonic()
+        if self.writer is None:
+            self._open()
+        self._settled()
+        for watcher in self.others:
+            watcher.settle()
+        self.number += 1
+        arrays = arrays_of(point.replicas, point.sums)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            kept = {_key(i): x for i, x in enumerate(arrays) if x.size}  # orbax refuses arrays without entries
+            self.writer.save(self._arrays_of(self.number), args=ocp.args.StandardSave(kept), force=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            self._complain(f"checkpoint {self._record(self.number)} could not be written: {error}")
+        else:
+            self.confirmation = self.confirming.submit(self._confirm, self.number, self._about(point, arrays))
+
+    def _stop(self, point: Point) -> None:
+        self.save(point)
+        self._settled()
+        step = int(point.replicas.step)
+        self.journal.note("interrupted", step=step, signal=self.wish.number)
+        message = f"stopped at step {step}: the same call with checkpoint={str(self.folder)!r} goes on from there."
+        raise Interrupted(message, self.wish.number)
+
+    def _settled(self) -> None:
+        """Waits for the checkpoint that is being written, and tells what went wrong."""
+        confirmation, self.confirmation = self.confirmation, None
+        try:
+            if confirmation is not None:
+                confirmation.result()
+        except Exception as error:  # whatever orbax's threads raise: the run itself is well
+            self._complain(f"checkpoint {self._record(self.number)} could not be written: {error}")
+
+    def _confirm(self, number: int, about: dict[str, Any]) -> None:
+        """Waits until all files are written, then makes the checkpoint count, and drops old ones."""
+        self.writer.wait_until_finished()
+        if jax.process_index() != 0:
+            return
+        body = about | {"files": _checksums(self._arrays_of(number))}
+        with _atomic.written(self._record(number)) as partial:
+            partial.write_text(json.dumps({"body": body, "sha256": _sha(body)}) + "\n", encoding="utf-8")
+        self.journal.note("saved", checkpoint=number, step=body["step"])
+        for old in sorted(_numbers(self.folder))[: -self.settings.keep]:
+            self._record(old).unlink(missing_ok=True)  # first: from here on it does not count
+            shutil.rmtree(self._arrays_of(old), ignore_errors=True)
+
+    def _about(self, point: Point, arrays: Sequence[Any]) -> dict[str, Any]:
+        """What a checkpoint's record says, but for its files."""
+        return {
+            "format": FORMAT,
+            "stage": point.stage,
+            "done": point.done,
+            "step": int(point.replicas.step),
+            "recording": point.sums is not None,
+            "devices": self.pieces.layout.devices if self.pieces.layout else None,
+            "arrays": [[list(x.shape), x.dtype.name] for x in arrays],
+            "configuration": self.configuration,
+            "source": _versions.digest(),
+            "versions": _versions.versions(),
+        }
+
+    def _read(self, number: int, start: Replicas) -> Point:
+        body = _body(self._record(number))
+        differing = differences(body["configuration"], self.configuration)
+        if differing:
+            raise Refused(
+                f"checkpoint = {self.folder} holds a run of another configuration ({'; '.join(differing)}). "
+                "Name another folder, or delete this one."
+            )
+        if _checksums(self._arrays_of(number)) != body["files"]:
+            raise ValueError("its files are not those that were written")
+        if (body["source"], body["versions"]) != (_versions.digest(), _versions.versions()):
+            self._complain(
+                f"checkpoint {self._record(number)} was made by another version of the library or of a package: the "
+                "run goes on, but not as it would have to the last bit."
+            )
+        arrays = self._loaded(number, body["arrays"])
+        layout = body["devices"] and Layout(self.pieces.task.groups, body["devices"])
+        return Point(body["stage"], body["done"], *resumed(self.pieces, start, arrays, layout, body["recording"]))
+
+    def _loaded(self, number: int, shapes: Sequence) -> list[np.ndarray]:
+        empty = [np.zeros(shape, dtype) for shape, dtype in shapes]
+        kept = {_key(i): x for i, x in enumerate(empty) if x.size}
+        found = self.writer.restore(self._arrays_of(number), args=ocp.args.StandardRestore(kept))
+        return [np.asarray(found.get(_key(i), x)) for i, x in enumerate(empty)]
+
+    def _set_aside(self, number: int) -> None:
+        """Keeps a broken checkpoint under another name, so that it is not counted among those to be kept."""
+        with contextlib.suppress(OSError):
+            for path in (self._record(number), self._arrays_of(number)):
+                path.replace(path.with_name(f"{path.name}.broken-{uuid.uuid4().hex[:8]}"))
+
+    def _tidy(self) -> None:
+        """Removes what a process that was killed has left half-written."""
+        known = _numbers(self.folder)
+        for path in self.folder.iterdir():
+            unconfirmed = path.name.isdigit() and int(path.name) not in known
+            if unconfirmed or ".orbax-checkpoint-tmp" in path.name:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name.startswith(".partial-"):
+                path.unlink(missing_ok=True)
+
+    def _record(self, number: int) -> pathlib.Path:
+        return self.folder / f"{number:06d}.json"
+
+    def _arrays_of(self, number: int) -> pathlib.Path:
+        return self.folder / f"{number:06d}"
+
+    def _complain(self, message: str) -> None:
+        self.journal.note("warning", message=message)
+        warnings.warn(message, stacklevel=4)
+
+
+class Refused(ValueError):
+    """A checkpoint of another run."""
+
+
+def _key(i: int) -> str:
+    return f"{i:04d}"
+
+
+def _numbers(folder: pathlib.Path) -> list[int]:
+    """Of the checkpoints that count."""
+    return [int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit()]
+
+
+def _body(path: pathlib.Path) -> Mapping[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"its record cannot be read ({error})") from error
+    if not isinstance(record, dict) or _sha(record.get("body")) != record.get("sha256"):
+        raise ValueError("its record is not what was written")
+    if record["body"]["format"] != FORMAT:
+        raise ValueError(f"its format is {record['body']['format']}, but this version reads {FORMAT}")
+    return record["body"]
+
+
+def _checksums(folder: pathlib.Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _sha_of_file(path) for path in files}
+
+
+def _sha_of_file(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _locked(folder: pathlib.Path) -> filelock.FileLock | None:
+    """The folder's lock, taken by the first process for all."""
+    lock, error = None, None
+    if jax.process_index() == 0:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(folder / LOCK, timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            error = "is in use by another run. Wait for its end, or name another folder"
+        except OSError as failure:
+            error = f"cannot be written to ({failure}). Name another folder"
+    if _devices.any_of(error is not None):
+        raise ValueError(f"checkpoint = {folder} {error or 'was refused to the first process'}.")
+    return lock
