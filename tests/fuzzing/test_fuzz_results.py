@@ -98,7 +98,7 @@ def test_any_value_of_a_part_of_the_configuration(stored, name, value):
 def test_any_claims_of_a_result_without_digests(stored, value):
     config = json.loads(stored[1]["config.json"])
     del config["sha256"]
-    assert read(stored, config=as_bytes(config), claims=as_bytes(value)) is None or value == [] or value == {}
+    assert read(stored, config=as_bytes(config), claims=as_bytes(value)) is None or value in ([], {}, "")
 
 
 @pytest.mark.xfail(raises=RecursionError, strict=True, reason="results do not tell too deep JSON from a bug yet")
