@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started, here = time.perf_counter(), machine()
     told = lambda what: print(f"  … {what} ({time.perf_counter() - started:.0f} s)", flush=True)
     drawn = sample(chosen.seeds, told=told)
-    parts = [linear(drawn), controls(drawn), false_alarms(drawn), biases(), powers()]
+    parts = [linear(drawn), controls(drawn), false_alarms(drawn), biases(), powers(told=told)]
     passes = all(part["passes"] for part in parts)
     seconds = {"seconds": time.perf_counter() - started, "processor_seconds": time.process_time()}
     record = {"machine": here, "passes": passes, "parts": parts} | seconds
@@ -99,11 +99,12 @@ def biases() -> dict[str, Any]:
     return _part("bias", about, header, rows)
 
 
-def powers() -> dict[str, Any]:
+def powers(names: Sequence[str] = tuple(power.DUELS), told: Callable[[str], None] = print) -> dict[str, Any]:
     """Wrong models."""
     rows = []
-    for name in power.DUELS:
+    for name in names:
         found = power.fought(name)
+        told(name)
         lost = ", ".join(f"{wrong} {count}/{found.seeds}" for wrong, count in found.rejected.items())
         rows.append((name, lost, f"{found.false_alarms}/{found.seeds}", _verdict(found.passes)))
     header = ("model", "wrong ones rejected", "right one rejected", "verdict")

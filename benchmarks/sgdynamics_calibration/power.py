@@ -11,7 +11,7 @@
     many substeps       the differential equation, taken for SGD
 
 Each is run on `SEEDS` seeds and compared at compare's own level, 10⁻³. The wrong model must be rejected on every seed.
-The right one may be on one: two of ten would come by chance once in 20,000 times.
+The right one may be on one: two of five would come by chance once in 100,000 times.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from sgdynamics import statistics, theory
 from sgdynamics_calibration import cases
 from sgdynamics_calibration.cases import KEY, problem
 
-SEEDS = 10
+SEEDS = 5
 LEVEL = 1e-3
 """That of `compare`, unless told."""
 CHANCE = 1e-4
@@ -37,7 +37,7 @@ CHANCE = 1e-4
 SUBSTEPS = 64
 DEPTH, LABEL_NOISE = 3, 0.3
 AMPLITUDES = np.array([1.0, 0.5])
-RUN = dict(replicas=1024, steps=66, burn_in=66)
+RUN = dict(replicas=1024, steps=66, burn_in=72)
 """Whole epochs of three batches; over 5 relaxation times of every law, so that what differs is not called undecided."""
 
 
