@@ -17,7 +17,7 @@ SOURCE = pathlib.Path(sgdynamics.__file__).parent
 FACADE = ""
 
 FLOORS = {
-    0: {"_linalg", "_minimise", "_random", "_types", "_checks"},
+    0: {"_linalg", "_minimise", "_random", "_types", "_checks", "_atomic", "_versions"},
     1: {"theory", "data", "networks", "samplers"},
     2: {"_problem"},
     3: {"noise"},
@@ -36,8 +36,9 @@ COMPARISON = 7  # the lowest floor that may see theory beside simulation
 
 # the only rooms that may import a package at all, and those that may do so only inside functions
 EXTRAS = {"matplotlib": {"plotting"}, "sklearn": {"data"}, "pooch": {"data"}}
-RESERVED = {"diffrax": {"dynamics"}, "tyro": {"cli"}} | EXTRAS
-LAZY = {"sklearn", "pooch"}
+STORES = {"orbax": {"ensemble"}, "zarr": {"ensemble"}, "filelock": {"ensemble", "experiments"}, "psutil": {"ensemble"}}
+RESERVED = {"diffrax": {"dynamics"}, "tyro": {"cli"}} | EXTRAS | STORES
+LAZY = {"sklearn", "pooch", "orbax", "zarr"}
 FORBIDDEN = ("jax._src", "jax.core", "equinox.internal", "eqx.internal", "pickle", "cloudpickle", "joblib")
 
 

@@ -10,6 +10,7 @@ bug with its traceback and exit code 1.
 import itertools
 import os
 import pathlib
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ import jax
 import tyro
 
 from sgdynamics import experiments
+from sgdynamics.ensemble import Interrupted
 
 _SUMMARY = "Stochastic gradient descent as a stochastic process: simulated, modelled, predicted, compared."
 
@@ -58,7 +60,12 @@ class Run(Generic[Config]):
     out: Annotated[pathlib.Path, tyro.conf.arg(metavar="DIR")] = pathlib.Path("results")
     """The folder for the result."""
     force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Computes again what the folder holds already."""
+    """Computes again what the folder holds already, and begins a stopped run anew."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Goes on from what a run that was stopped had come to."""
+    distributed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Shares out replicas between all processes that run this same command: on SLURM, Open MPI, Kubernetes and TPUs
+    they find each other; elsewhere by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID. The first writes."""
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """No progress bars."""
     no_figure: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -74,7 +81,9 @@ class RunAll:
     out: Annotated[pathlib.Path, tyro.conf.arg(metavar="DIR")] = pathlib.Path("results")
     """The folder for the results, each in one of its own."""
     force: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Computes again what the folder holds already."""
+    """Computes again what the folder holds already, and begins stopped runs anew."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Goes on from what runs that were stopped had come to."""
     jobs: int | None = None
     """Experiments at a time, each in a process of its own; unless told, as many as cores, and on a GPU or TPU one. With
     1 they run one after another, on all cores, with progress bars."""
@@ -154,12 +163,41 @@ def run(name: str, options: Sequence[str], *, program: str) -> int:
     try:
         experiment = experiments.get(name)
         settings = _settings(experiment, options, program)
-        figure = not settings.no_figure
-        plan = experiments.plan(experiment, settings.config, out=settings.out, figure=figure, force=settings.force)
+        if settings.distributed:
+            _meet_the_others()
+        plan = experiments.plan(experiment, settings.config, out=settings.out, **_how(settings))
     except (ValueError, OSError, ImportError) as error:
         return _refused(error)
-    _executed(plan, settings.quiet)
+    try:
+        _executed(plan, settings.quiet)
+    except experiments.InUse as error:
+        return _refused(error)
+    except Interrupted as stop:
+        return _stopped(stop)
     return 0
+
+
+def _how(settings: Any) -> dict[str, bool]:
+    return {"figure": not settings.no_figure, "force": settings.force, "resume": settings.resume}
+
+
+def _stopped(stop: Interrupted) -> int:
+    """The exit code of a process that a signal has ended."""
+    print(f"sgdynamics: {stop}; the same command with --resume goes on.", file=sys.stderr)
+    return 128 + (stop.signal or signal.SIGTERM)
+
+
+def _meet_the_others() -> None:
+    """Finds the other processes of this run, before JAX starts."""
+    told = [os.environ.get(f"JAX_{name}") for name in ("COORDINATOR_ADDRESS", "NUM_PROCESSES", "PROCESS_ID")]
+    address, *numbers = told
+    try:
+        jax.distributed.initialize(address, *(None if n is None else int(n) for n in numbers))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"--distributed: the processes do not find each other ({error}). On SLURM, Open MPI, Kubernetes and TPUs "
+            "they do by themselves; elsewhere set JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES, JAX_PROCESS_ID."
+        ) from error
 
 
 def run_all(pattern: str, options: Sequence[str], *, program: str) -> int:
@@ -171,11 +209,15 @@ def run_all(pattern: str, options: Sequence[str], *, program: str) -> int:
     except (ValueError, OSError, ImportError) as error:
         return _refused(error)
     started, rows = time.perf_counter(), []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like ctrl-C: with what there is, and resumable
     try:
         for row in experiments.reproduce(plans, jobs=jobs, quiet=settings.quiet):
             rows.append(row)
             how = f"{row.seconds:.0f} s" if row.found is None else f"found, computed at {row.found}"
             print(f"── {row.name} ({len(rows)} of {len(plans)}, {how})\n{row.text}\n", flush=True)
+    except KeyboardInterrupt:
+        print("sgdynamics: stopped; the same command with --resume goes on.", file=sys.stderr)
+        return 128 + signal.SIGINT
     finally:
         if rows:
             account = experiments.write_account(rows, settings.out, seconds=time.perf_counter() - started)
@@ -202,13 +244,16 @@ def _matching(pattern: str) -> list[str]:
 def _planned(name: str, settings: RunAll) -> experiments.Plan:
     experiment = experiments.get(name)
     config = experiment.preset(settings.preset)
-    figure = not settings.no_figure
-    return experiments.plan(experiment, config, out=settings.out / name, figure=figure, force=settings.force)
+    return experiments.plan(experiment, config, out=settings.out / name, **_how(settings))
 
 
 def _executed(plan: experiments.Plan, quiet: bool) -> experiments.Outcome:
     """Runs a plan and prints its table, how many claims came out as expected, and where the result is."""
-    outcome = experiments.execute(plan, experiments.Silence() if quiet else experiments.Bars(), _tell)
+    first = jax.process_index() == 0
+    progress = experiments.Bars() if first and not quiet else experiments.Silence()
+    outcome = experiments.execute(plan, progress, _tell if first else None)
+    if not first:
+        return outcome
     print(plan.experiment.table(outcome.result))
     print("\n" + experiments.summary(outcome.result.claims))
     print(_where(outcome))

@@ -8,8 +8,8 @@ import xarray as xr
 
 import example_experiment
 from sgdynamics import experiments
+from sgdynamics._versions import commit
 from sgdynamics.experiments import _config
-from sgdynamics.experiments._provenance import commit
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import time
 import uuid
@@ -29,20 +30,22 @@ from typing import Any
 
 import filelock
 import jax
+import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 from sgdynamics import _atomic, _checks, _versions
 from sgdynamics.ensemble import _devices
 from sgdynamics.ensemble._configuration import Table, differences, digest
 from sgdynamics.ensemble._core import Replicas
 from sgdynamics.ensemble._journal import Journal
-from sgdynamics.ensemble._layout import Layout
+from sgdynamics.ensemble._layout import REPLICAS, Cut, Layout
 from sgdynamics.ensemble._pieces import ManyDevices, OneDevice, arrays_of, resumed
 from sgdynamics.ensemble._run import AbstractWatcher, Point, Stage, steps_of
 from sgdynamics.ensemble._signals import Interrupted, Wish
 
 LOCK, FORMAT = "lock", 1
+FIELDS = {"stage", "done", "recording", "devices", "arrays", "configuration", "source", "versions", "files"}
+_NUMBER = re.compile(r"[0-9]{6,9}")  # as they are written here: other names are not the library's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +107,7 @@ class Checkpoints(AbstractWatcher):
         self.journal = Journal(self.folder, steps_of(plan))
         self.wish = Wish()
         self.saved_at = time.monotonic()
-        self.writer: ocp.AsyncCheckpointer | None = None
+        self.writer: Any = None
         self.confirming = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.confirmation: futures.Future | None = None
         self.over = False
@@ -131,8 +134,9 @@ class Checkpoints(AbstractWatcher):
         self.lock = _locked(self.folder)
         if jax.process_index() == 0:
             self._tidy()
-        self.number = max([0, *_numbers(self.folder)])
-        self.writer = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
+        # agreed, because a process that is ahead may have set a broken checkpoint aside before another one counts
+        (self.number,) = _devices.agreed(max([0, *_numbers(self.folder)]))
+        self.writer = _orbax().AsyncCheckpointer(_orbax().StandardCheckpointHandler())
 
     def restored(self, start: Replicas) -> Point:
         """The point of the last checkpoint that is whole; where there is none, the start."""
@@ -141,9 +145,9 @@ class Checkpoints(AbstractWatcher):
         for number in sorted(_numbers(self.folder), reverse=True):
             try:
                 point = self._read(number, start)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                if isinstance(error, Refused):
-                    raise
+            except Refused:
+                raise
+            except Exception as error:  # whatever orbax's readers raise over bytes that nobody wrote
                 self._complain(f"checkpoint {self._record(number)} is broken and not used: {error}")
                 self._set_aside(number)
                 continue
@@ -186,7 +190,7 @@ class Checkpoints(AbstractWatcher):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             kept = {_key(i): x for i, x in enumerate(arrays) if x.size}  # orbax refuses arrays without entries
-            self.writer.save(self._arrays_of(self.number), args=ocp.args.StandardSave(kept), force=True)
+            self.writer.save(self._arrays_of(self.number), args=_orbax().args.StandardSave(kept), force=True)
         except (OSError, ValueError, RuntimeError) as error:
             self._complain(f"checkpoint {self._record(self.number)} could not be written: {error}")
         else:
@@ -197,7 +201,7 @@ class Checkpoints(AbstractWatcher):
         self._settled()
         step = int(point.replicas.step)
         self.journal.note("interrupted", step=step, signal=self.wish.number)
-        message = f"stopped at step {step}: the same call with checkpoint={str(self.folder)!r} goes on from there."
+        message = f"stopped at step {step}, with a checkpoint in {self.folder}"
         raise Interrupted(message, self.wish.number)
 
     def _settled(self) -> None:
@@ -239,6 +243,8 @@ class Checkpoints(AbstractWatcher):
 
     def _read(self, number: int, start: Replicas) -> Point:
         body = _body(self._record(number))
+        if not isinstance(body["configuration"], dict):
+            raise ValueError("its record has no configuration")
         differing = differences(body["configuration"], self.configuration)
         if differing:
             raise Refused(
@@ -252,15 +258,57 @@ class Checkpoints(AbstractWatcher):
                 f"checkpoint {self._record(number)} was made by another version of the library or of a package: the "
                 "run goes on, but not as it would have to the last bit."
             )
+        layout = self._layout(body)
         arrays = self._loaded(number, body["arrays"])
-        layout = body["devices"] and Layout(self.pieces.task.groups, body["devices"])
-        return Point(body["stage"], body["done"], *resumed(self.pieces, start, arrays, layout, body["recording"]))
+        point = Point(body["stage"], body["done"], *resumed(self.pieces, start, arrays, layout, body["recording"]))
+        self._check_step(point)
+        return point
+
+    def _layout(self, body: Mapping[str, Any]) -> Layout | None:
+        """How a checkpoint's arrays are laid out. `ValueError` where its record cannot be one of this run's: a
+        checksum tells that it is as it was written, but not that it was this library that wrote it."""
+        stage, done, devices = body["stage"], body["done"], body["devices"]
+        numbers = type(stage) is int and type(done) is int and (devices is None or type(devices) is int)
+        if not numbers or not 0 <= stage <= len(self.plan) or (devices is not None and devices < 1):
+            raise ValueError(f"its record has stage {stage!r}, done {done!r}, devices {devices!r}")
+        if not 0 <= done <= (self.plan[stage].count if stage < len(self.plan) else 0):
+            raise ValueError(f"its record has done {done} in stage {stage}")
+        first = [stage.recorded for stage in self.plan].index(True)
+        if body["recording"] is not (stage >= first):
+            raise ValueError(f"its record has recording {body['recording']!r} in stage {stage}")
+        layout = None if devices is None else Layout(self.pieces.task.groups, devices)
+        if body["arrays"] != self._shapes(layout, body["recording"]):
+            raise ValueError("its record has arrays of other shapes or types than the run")
+        return layout
+
+    def _shapes(self, layout: Layout | None, recording: bool) -> list[list]:
+        """The shapes and types of `arrays_of`, as a record has them."""
+        task, plain = self.pieces.task, self.pieces.sums
+        arrays = arrays_of(plain.replicas, None)
+        cuts = [REPLICAS if x.ndim else None for x in arrays]
+        if recording:
+            arrays += jax.tree.leaves(task.sums_of(plain.replicas, task.groups))
+            cuts += plain.cuts
+        return [[_laid(x.shape, cut, layout), x.dtype.name] for x, cut in zip(arrays, cuts, strict=True)]
+
+    def _check_step(self, point: Point) -> None:
+        """The replicas have made the steps that the record says; a run whose replicas have all died ends early."""
+        over = point.stage == len(self.plan)
+        expected = steps_of(self.plan[: point.stage])
+        expected += 0 if over else point.done * self.plan[point.stage].steps
+        step = int(point.replicas.step)
+        early = over and 0 <= step < expected and not bool(jnp.any(point.replicas.alive))
+        if step != expected and not early:
+            raise ValueError(f"its replicas have made {step} steps, but by its record {expected}")
 
     def _loaded(self, number: int, shapes: Sequence) -> list[np.ndarray]:
         empty = [np.zeros(shape, dtype) for shape, dtype in shapes]
         kept = {_key(i): x for i, x in enumerate(empty) if x.size}
-        found = self.writer.restore(self._arrays_of(number), args=ocp.args.StandardRestore(kept))
-        return [np.asarray(found.get(_key(i), x)) for i, x in enumerate(empty)]
+        found = self.writer.restore(self._arrays_of(number), args=_orbax().args.StandardRestore(kept))
+        arrays = [np.asarray(found.get(_key(i), x)) for i, x in enumerate(empty)]
+        if any((x.shape, x.dtype) != (y.shape, y.dtype) for x, y in zip(arrays, empty, strict=True)):
+            raise ValueError("its arrays are not of the shapes and types that its record says")
+        return arrays
 
     def _set_aside(self, number: int) -> None:
         """Keeps a broken checkpoint under another name, so that it is not counted among those to be kept."""
@@ -272,11 +320,9 @@ class Checkpoints(AbstractWatcher):
         """Removes what a process that was killed has left half-written."""
         known = _numbers(self.folder)
         for path in self.folder.iterdir():
-            unconfirmed = path.name.isdigit() and int(path.name) not in known
-            if unconfirmed or ".orbax-checkpoint-tmp" in path.name:
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name.startswith(".partial-"):
-                path.unlink(missing_ok=True)
+            unconfirmed = _NUMBER.fullmatch(path.name) and int(path.name) not in known
+            if unconfirmed or ".orbax-checkpoint-tmp" in path.name or path.name.startswith(".partial-"):
+                _remove(path)
 
     def _record(self, number: int) -> pathlib.Path:
         return self.folder / f"{number:06d}.json"
@@ -289,6 +335,12 @@ class Checkpoints(AbstractWatcher):
         warnings.warn(message, stacklevel=4)
 
 
+def _orbax() -> Any:
+    import orbax.checkpoint  # takes a second, which runs without checkpoints need not wait
+
+    return orbax.checkpoint
+
+
 class Refused(ValueError):
     """A checkpoint of another run."""
 
@@ -299,19 +351,42 @@ def _key(i: int) -> str:
 
 def _numbers(folder: pathlib.Path) -> list[int]:
     """Of the checkpoints that count."""
-    return [int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit()]
+    return [int(path.stem) for path in folder.glob("*.json") if _NUMBER.fullmatch(path.stem)]
+
+
+def _laid(shape: Sequence[int], cut: Cut | None, layout: Layout | None) -> list[int]:
+    """The shape of an array that is laid out."""
+    if cut is None or layout is None:
+        return list(shape)
+    own = layout.own.count if cut.along == "groups" else layout.own.replicas
+    return [*shape[: cut.axis], layout.devices * own, *shape[cut.axis + 1 :]]
+
+
+def _remove(path: pathlib.Path) -> None:
+    """Removes a file, a folder or a link, as far as it can be; never what a link leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _body(path: pathlib.Path) -> Mapping[str, Any]:
+    if not path.is_file():  # to read a pipe, or a device, might take for ever
+        raise ValueError("its record is no file")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        whole = isinstance(record, dict) and _sha(record.get("body")) == record.get("sha256")
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"its record cannot be read ({error})") from error
-    if not isinstance(record, dict) or _sha(record.get("body")) != record.get("sha256"):
+    body = record["body"] if whole else None
+    if not isinstance(body, dict):
         raise ValueError("its record is not what was written")
-    if record["body"]["format"] != FORMAT:
-        raise ValueError(f"its format is {record['body']['format']}, but this version reads {FORMAT}")
-    return record["body"]
+    if body.get("format") != FORMAT:
+        raise ValueError(f"its format is {body.get('format')!r}, but this version reads {FORMAT}")
+    if missing := sorted(FIELDS - body.keys()):
+        raise ValueError(f"its record lacks {', '.join(missing)}")
+    return body
 
 
 def _checksums(folder: pathlib.Path) -> dict[str, str]:

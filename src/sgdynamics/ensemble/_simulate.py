@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import time
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, PyTree
 
@@ -20,7 +22,7 @@ from sgdynamics import _checks
 from sgdynamics._random import is_threefry
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import SGD, AbstractDynamics, Descent, State
-from sgdynamics.ensemble import _devices, _kernels
+from sgdynamics.ensemble import _devices, _kernels, _results
 from sgdynamics.ensemble._checkpoints import Checkpoint, Checkpoints, saving_for
 from sgdynamics.ensemble._configuration import table
 from sgdynamics.ensemble._core import Kernel, Replicas, Sums, bounded, is_statistic
@@ -51,6 +53,18 @@ class Ensemble(eqx.Module):
     def diverged(self) -> int:
         """The number of replicas that diverged."""
         return int(jnp.sum(~self.alive))
+
+    def to_xarray(self, *, state: bool = False, groups: bool = False) -> xr.Dataset:
+        """The estimates with their errors, and the provenance, as a data set: axes named, units and long names.
+        `state`: also where the replicas are; `groups`: also every group's own (pseudo-)values."""
+        return _results.to_xarray(self, state=state, groups=groups)
+
+    def save(
+        self, path: str | os.PathLike, *, state: bool = False, groups: bool = False, overwrite: bool = False
+    ) -> pathlib.Path:
+        """Writes `to_xarray` to `path`, whole or not at all: netCDF (".nc") or zarr (".zarr"), opened again by
+        `xarray.open_dataset`. Raises `ValueError` for other endings, and where `path` is taken."""
+        return _results.save(self, path, state=state, groups=groups, overwrite=overwrite)
 
 
 def simulate(

@@ -14,7 +14,8 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import jax
 
@@ -56,17 +57,17 @@ def reproduce(plans: Sequence[Plan], *, jobs: int = 1, quiet: bool = False) -> I
     if jobs == 1:
         yield from (_reproduced(plan, Silence() if quiet else Bars()) for plan in plans)
         return
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
     try:
-        running = {
-            pool.submit(_in_a_process, plan.experiment.name, plan.config, plan.folder, plan.figure, plan.force): plan
-            for plan in plans
-        }
+        running = {pool.submit(_in_a_process, plan.experiment.name, _all_else(plan)): plan for plan in plans}
         for done in as_completed(running):
             yield _result(done, running[done])
     finally:
-        # an interrupt ends the run, not after all that is still waiting
+        # an interrupt ends the run, not after all that is still waiting; what is running keeps what it has come to
         pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
 
 
 def _result(done: Future, plan: Plan) -> Reproduced:
@@ -117,9 +118,13 @@ def _failed(name: str, seconds: float, error: Exception) -> Reproduced:
     return Reproduced(name, seconds, 0, 0, "".join(traceback.format_exception(error)), error=reason)
 
 
-def _in_a_process(name: str, config: object, folder: pathlib.Path, figure: bool, force: bool) -> Reproduced:
+def _all_else(plan: Plan) -> dict[str, Any]:
     # experiments go by name from process to process: what they are made of is not for sending
+    return {field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "experiment"}
+
+
+def _in_a_process(name: str, plan: dict[str, Any]) -> Reproduced:
     jax.config.update("jax_enable_x64", True)
     if next(_done) % EXPERIMENTS_BETWEEN == 0:
         jax.clear_caches()
-    return _reproduced(Plan(_registry.get(name), config, folder, figure, force), Silence())
+    return _reproduced(Plan(_registry.get(name), **plan), Silence())

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import xarray as xr
 
 from sgdynamics import _atomic
-from sgdynamics.experiments import _config, _earlier, _provenance, _store
+from sgdynamics.experiments import _config, _earlier, _provenance, _store, _working
 from sgdynamics.experiments._progress import Bars, Progress
 from sgdynamics.experiments._registry import Experiment, Result, get
 from sgdynamics.experiments._store import Record
@@ -20,14 +21,16 @@ from sgdynamics.experiments._store import Record
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment, its whole configuration, the folder for its result, whether a figure is drawn, and whether it is
-    computed again where the folder holds the result of the same configuration."""
+    """An experiment, its whole configuration, the folder for its result, whether a figure is drawn, whether it is
+    computed again where the folder holds the result of the same configuration, and whether it goes on from what a run
+    that was stopped had come to."""
 
     experiment: Experiment
     config: Any
     folder: pathlib.Path
     figure: bool
     force: bool = False
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,18 @@ def run(
     progress: Progress | None = None,
     figure: bool = True,
     force: bool = False,
+    resume: bool = False,
 ) -> Outcome:
     """Runs the experiment called `name` and stores its result, in `results/NAME/` unless told.
 
     `overrides` replaces fields of the preset, `{"steps": 1000, "langevin.substeps": 4}`; `progress` is bars
     on standard error unless told, `Silence()` for none; `figure=False` does without matplotlib. Where the folder holds
     the result of the same configuration, made by the same code, that is the outcome; `force` repeats it.
+    A run that was stopped on the way leaves `results/NAME.run/`: `resume` goes on from there, `force` begins anew.
     """
     experiment = get(name)
     config = _config.updated(experiment.preset(preset), overrides or {})
-    return execute(plan(experiment, config, out=out, figure=figure, force=force), progress)
+    return execute(plan(experiment, config, out=out, figure=figure, force=force, resume=resume), progress)
 
 
 def plan(
@@ -67,13 +72,15 @@ def plan(
     out: str | os.PathLike | None = None,
     figure: bool = True,
     force: bool = False,
+    resume: bool = False,
 ) -> Plan:
     """All that a run needs, checked: what can be refused is refused here, before anything is computed."""
     folder = _store.check_destination(out or pathlib.Path("results") / experiment.name)
     _check_values(experiment, _config.to_mapping(config))
     if figure:
         check_figure(experiment.figure)
-    return Plan(experiment, config, folder, figure, force)
+    _working.check(folder, resume=resume, force=force)
+    return Plan(experiment, config, folder, figure, force, resume)
 
 
 def execute(plan: Plan, progress: Progress | None = None, tell: Callable[[str], object] | None = None) -> Outcome:
@@ -87,10 +94,16 @@ def execute(plan: Plan, progress: Progress | None = None, tell: Callable[[str], 
         return _found(plan, before.record)
     if before.why and tell is not None:
         tell(before.why)
+    with _working.working(plan.folder, resume=plan.resume):
+        return Outcome(_made(plan, parameters, progress or Bars()), plan.folder)
+
+
+def _made(plan: Plan, parameters: Mapping[str, Any], progress: Progress) -> Result:
+    """The result, computed and stored; of several processes the first alone stores it."""
     experiment = plan.experiment
     provenance = _provenance.provenance() | {"source_sha256": _earlier.source(experiment)}
     started = time.perf_counter()
-    result = _computed(plan, progress or Bars())
+    result = _computed(plan, progress)
     provenance |= {"seconds": round(time.perf_counter() - started, 3), "ensembles": result.ensembles}
     record = Record(
         experiment=experiment.name,
@@ -101,8 +114,9 @@ def execute(plan: Plan, progress: Progress | None = None, tell: Callable[[str], 
         claims=result.claims,
     )
     draw = functools.partial(_draw, record.figure, record.data) if plan.figure else None
-    _store.save(plan.folder, record, draw)
-    return Outcome(result, plan.folder)
+    if jax.process_index() == 0:
+        _store.save(plan.folder, record, draw)
+    return result
 
 
 def _found(plan: Plan, record: Record) -> Outcome:
