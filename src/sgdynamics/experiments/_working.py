@@ -55,6 +55,7 @@ def working(result: pathlib.Path, *, resume: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[None]:
+    above = [parent for parent in folder.parents if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK, timeout=0)
     try:
@@ -67,6 +68,9 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
         if not any(path.name != LOCK for path in folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+        with contextlib.suppress(OSError):  # a run that fails leaves no empty folders
+            for parent in above:
+                parent.rmdir()
 
 
 def _empty(folder: pathlib.Path) -> None:
