@@ -63,6 +63,15 @@ def test_a_broken_archive_is_refused(folder, suffix, content, split):
     read(path, split=split)
 
 
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar.bz2", ".tar.xz"])
+def test_an_archive_that_is_broken_anywhere(folder, suffix):
+    """Found by fuzzing: where the header is whole, each compression has errors of its own."""
+    path, whole = folder / f"middle{suffix}", PACKED[suffix](ARCHIVE)
+    for at in range(0, len(whole), len(whole) // 40):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) * 3 + whole[at + 3 :])
+        read(path)
+
+
 @fuzzed
 @given(mutations.broken(ARCHIVE))
 def test_a_broken_archive_in_a_whole_wrapping(folder, content):

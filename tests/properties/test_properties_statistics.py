@@ -41,11 +41,17 @@ LAGGED = {
     "angular velocity": statistics.AngularVelocity(of=statistics.PhaseSpace(np.eye(PARAMETERS)[:, :1]), lag=1),
     "halves": statistics.Halves(statistics.Covariance()),
 }
+# each compiles anew: of the others one test of each kind is enough for every run of the tests
+SOON = {"covariance", "histogram", "autocovariance", "power spectrum", "first passage"}
 PATHS = {
     "snapshots": statistics.Snapshots((1, 3, 6)),
     "first passage": statistics.FirstPassage(0.5),
     "extrema": statistics.Extrema(),
 }
+
+
+def soon(names):
+    return [pytest.param(name, marks=[] if name in SOON else pytest.mark.long) for name in names]
 
 
 @eqx.filter_jit
@@ -75,7 +81,7 @@ def path_of(seed, far=0.0):
     return far + np.random.default_rng(seed).normal(size=(1 + RECORDS, REPLICAS, PARAMETERS))
 
 
-@pytest.mark.parametrize("name", STATISTICS | PATHS)
+@pytest.mark.parametrize("name", soon(STATISTICS | PATHS))
 @varied
 @given(st.integers(0, 2**32), st.lists(st.integers(1, RECORDS - 1), unique=True), st.randoms(use_true_random=False))
 def test_records_divided_anyhow_and_merged_in_any_order(name, seed, cuts, random):
@@ -94,7 +100,7 @@ def test_records_divided_anyhow_and_merged_in_any_order(name, seed, cuts, random
     same(statistic, parts[0], recorded(statistic, path, path[0], 0, RECORDS))
 
 
-@pytest.mark.parametrize("name", STATISTICS | LAGGED)
+@pytest.mark.parametrize("name", soon(STATISTICS | LAGGED))
 @varied
 @given(st.integers(0, 2**32), st.booleans())
 def test_replicas_in_halves_and_merged_either_way(name, seed, swapped):
@@ -107,7 +113,7 @@ def test_replicas_in_halves_and_merged_either_way(name, seed, swapped):
          recorded(statistic, path, path[0], 0, RECORDS))  # fmt: skip
 
 
-@pytest.mark.parametrize("name", STATISTICS | LAGGED)
+@pytest.mark.parametrize("name", soon(STATISTICS | LAGGED))
 @varied
 @given(st.integers(0, 2**32), st.permutations(range(3)))
 def test_merging_is_associative_and_commutative(name, seed, order):
