@@ -3,8 +3,8 @@
 loop       `_core`: one record after another, pure; `_pieces` compiles it (`_compiled`) for one device or, by
            `_layout` and `_devices`, for many; `_run` makes it chunk after chunk
 run        `_simulate`; `_starts` begins; between chunks look `_progress`, `_divergence` and `_checkpoints` (what a run
-           is: `_configuration`; how it is doing: `_journal`; whether to stop: `_signals`); `_provenance` tells how it
-           was made, `_results` keeps it
+           is: `_configuration`; how it is doing: `_journal`; whether to stop: `_signals`) and `_trajectories`; whether
+           it fits is asked first (`_memory`); `_provenance` tells how it was made, `_results` keeps it
 choice     `_kernels`, with `_regression_cost`: which form of the steps between two records
 kernels    one file each, named after what they are for; all make the reference step's paths. What they share:
            `_fence` against recomputation, `_normals` and `_stacks` with replicas in the last axis, `_replicas_last`
@@ -25,6 +25,8 @@ from sgdynamics.ensemble._generic import GenericKernel as GenericKernel
 from sgdynamics.ensemble._kernels import choose as choose
 from sgdynamics.ensemble._linear import LinearModesKernel as LinearModesKernel
 from sgdynamics.ensemble._linear import LinearProcessKernel as LinearProcessKernel
+from sgdynamics.ensemble._memory import Memory as Memory
+from sgdynamics.ensemble._memory import memory as memory
 from sgdynamics.ensemble._network import NetworkKernel as NetworkKernel
 from sgdynamics.ensemble._pallas_deep_linear import PallasDeepLinearKernel as PallasDeepLinearKernel
 from sgdynamics.ensemble._pallas_regression import PallasRegressionKernel as PallasRegressionKernel
@@ -37,3 +39,4 @@ from sgdynamics.ensemble._signals import Interrupted as Interrupted
 from sgdynamics.ensemble._simulate import Ensemble as Ensemble
 from sgdynamics.ensemble._simulate import cast as cast
 from sgdynamics.ensemble._simulate import simulate as simulate
+from sgdynamics.ensemble._trajectories import Trajectories as Trajectories

@@ -22,7 +22,7 @@ from sgdynamics import _checks
 from sgdynamics._random import is_threefry
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import SGD, AbstractDynamics, Descent, State
-from sgdynamics.ensemble import _devices, _kernels, _results
+from sgdynamics.ensemble import _devices, _kernels, _memory, _results
 from sgdynamics.ensemble._checkpoints import Checkpoint, Checkpoints, saving_for
 from sgdynamics.ensemble._configuration import table
 from sgdynamics.ensemble._core import Kernel, Replicas, Sums, bounded, is_statistic
@@ -32,6 +32,7 @@ from sgdynamics.ensemble._progress import Reporter
 from sgdynamics.ensemble._provenance import provenance
 from sgdynamics.ensemble._run import AbstractWatcher, Point, drive, stages, steps_of
 from sgdynamics.ensemble._starts import starts
+from sgdynamics.ensemble._trajectories import Frames, Trajectories
 from sgdynamics.statistics import AbstractStatistic, Groups
 
 
@@ -82,6 +83,7 @@ def simulate(
     kernel: Kernel | None = None,
     mesh: Mesh | None = None,
     checkpoint: str | os.PathLike | Checkpoint | None = None,
+    trajectories: Trajectories | None = None,
     divergence: Policy = "drop",
     progress: bool | Callable[[int], None] = False,
 ) -> Ensemble:
@@ -109,14 +111,15 @@ def simulate(
     - checkpoint: a folder in which the run keeps what it has come to, every minute (`Checkpoint` sets how often, and
       how many are kept), with a heartbeat and a log. The same call again goes on from there, also on other devices;
       after the end, it gives the result at once. SIGTERM and SIGINT end it with a checkpoint, by `Interrupted`.
+    - trajectories: a file to which every replica's path is written while the run goes on, `ensemble.Trajectories`.
     - divergence: what becomes of a run where a replica diverges (non-finite, or too large for its fourth power to be
       summed: 5·10⁷ in float32). "drop": it is counted out, reported and never averaged in. "stop": `DivergenceError`.
       "keep": it is averaged in like all others, and may make estimates infinite or nan.
     - progress: True for a bar, or a callable that is told how many steps were just done.
 
     Memory does not depend on `steps`; a new learning rate or new `steps` compile nothing anew. Raises `ValueError` for
-    bad arguments, before anything runs. Warns of replicas that diverged, and of records that miss positions in the
-    epoch.
+    bad arguments, and where memory does not suffice (`ensemble.memory`), before anything runs. Warns of replicas that
+    diverged, and of records that miss positions in the epoch.
     """
     replicas, steps = _checks.count("replicas", replicas), _checks.count("steps", steps)
     burn_in, every = _checks.count("burn_in", burn_in, least=0), _checks.count("every", every)
@@ -131,6 +134,7 @@ def simulate(
     if kernel is None:
         kernel = _kernels.choose(dynamics, every=every, dtype=dtype, replica_steps=replicas * (burn_in + steps))
     _addressed(key)
+    _memory.check(dynamics, statistics, replicas=replicas, groups=groups, dtype=dtype, kernel=kernel, mesh=mesh)
     start_key, run_key = jax.random.split(key)
     positions, velocities = starts(dynamics, initial, replicas, start_key)
     memory = getattr(initial, "memory", None)
@@ -153,13 +157,20 @@ def simulate(
     watchers: list[AbstractWatcher] = [Stop(run, start)] if divergence == "stop" else []
     with contextlib.ExitStack() as stack:
         point = Point(0, 0, start)
+        if trajectories:
+            frames = stack.enter_context(Frames(trajectories, run, plan, start, configuration, record))
+            watchers = [frames, *watchers]
         if checkpoint := saving_for(checkpoint, configuration):
             saved = stack.enter_context(Checkpoints(checkpoint, configuration(), run, plan, watchers))
             point, watchers = saved.restored(start), [*watchers, saved]
+        if trajectories:
+            frames.open(point, goes_on=checkpoint is not None)
         reporter = stack.enter_context(Reporter(progress, steps_of(plan), int(point.replicas.step)))
         point = drive(run, plan, point, [reporter, *watchers])
         if checkpoint:
             saved.finish(point)
+        if trajectories:
+            frames.finish()
     record |= {"devices": run.devices, "processes": jax.process_count(), "divergence": divergence}
     record |= {"seconds": time.perf_counter() - started}
     return _conclude(statistics, *run.whole(point.replicas, point.sums), record)
