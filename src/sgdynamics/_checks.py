@@ -60,6 +60,8 @@ def provided(result: T, argument: str, value: Any, ok: Any, *, allowed: str, rem
 
 def shown(value: Any) -> str:
     """A value as an error message shows it: whole where it is small, else its shape and its worst entries."""
+    if isinstance(value, int):
+        return str(value)  # however many digits it has
     array = jnp.asarray(value)
     if array.size <= 4:
         try:

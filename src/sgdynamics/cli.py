@@ -155,7 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = tyro.cli(Command, args=arguments, prog="sgdynamics", description=_SUMMARY)  # type: ignore
     if isinstance(command, Bench):
         return bench(command)
-    return plot(command.folder) if isinstance(command, Plot) else show()
+    if isinstance(command, Plot):
+        return plot(command.folder)
+    return show() if isinstance(command, List) else _refused(ValueError("give the name right after `run`, no `--`."))
 
 
 def run(name: str, options: Sequence[str], *, program: str) -> int:

@@ -98,10 +98,9 @@ def test_any_value_of_a_part_of_the_configuration(stored, name, value):
 def test_any_claims_of_a_result_without_digests(stored, value):
     config = json.loads(stored[1]["config.json"])
     del config["sha256"]
-    assert read(stored, config=as_bytes(config), claims=as_bytes(value)) is None or value in ([], {}, "")
+    assert read(stored, config=as_bytes(config), claims=as_bytes(value)) is None or value == []
 
 
-@pytest.mark.xfail(raises=RecursionError, strict=True, reason="results do not tell too deep JSON from a bug yet")
 def test_json_that_is_too_deep(stored):
     assert read(stored, config=b"[" * 50_000) is None
 

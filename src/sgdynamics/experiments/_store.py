@@ -69,7 +69,8 @@ def load(folder: str | os.PathLike) -> Record:
     data.attrs = {name: value for name, value in data.attrs.items() if name not in ("experiment", "config")}
     try:
         parts = {name: _of_kind(name, config[name], kind) for name, kind in _KINDS.items()}
-        return Record(**parts, data=data, claims=tuple(_claim(claim) for claim in claims))
+        listed = _of_kind(CLAIMS, claims, list)
+        return Record(**parts, data=data, claims=tuple(_claim(claim) for claim in listed))
     except (KeyError, TypeError, ValueError) as error:
         raise _broken(folder, error) from error
 
@@ -157,7 +158,7 @@ def _write_json(path: pathlib.Path, value: Any) -> None:
 def _read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _broken(path, error) from error
 
 
