@@ -185,6 +185,8 @@ def _of_prediction(estimate: Any, prediction: Prediction) -> Any:
     covariance = np.asarray(prediction.velocity_covariance if velocity else prediction.covariance)
     variances, directions = np.linalg.eigh(covariance)
     if quantity == "mean":
+        if estimate.value.shape != (len(covariance),):
+            return None  # of snapshots, say: a stationary law knows no steps
         mean = np.zeros(len(covariance)) if velocity else np.asarray(prediction.mean)
         return _Matrix(mean, directions, variances)
     if quantity == "variance":

@@ -133,7 +133,8 @@ class Prediction(eqx.Module):
         d = self.known_covariance.shape[0]
         if isinstance(self.law, LinearRecursion | HarmonicDescent | HarmonicEpochs):
             return self._lifted(self.law.autocovariance(lag)[..., :d, :d])
-        return self._lifted(self.law.autocovariance(jnp.asarray(lag) * self.time_step)[..., :d, :d])
+        time = jnp.asarray(lag).astype(self.time_step.dtype) * self.time_step
+        return self._lifted(self.law.autocovariance(time)[..., :d, :d])
 
     def circulation(self) -> Matrix:
         """Q = (E[δθ δθ'ᵀ] − transpose)/2 per unit of t [parameters, parameters]; 0 under detailed balance.
