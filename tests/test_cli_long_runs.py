@@ -75,6 +75,7 @@ def command(*options):
     return cli.main(["run", NAME, "--no-figure", *options])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_stopped_can_be_resumed(monkeypatch, capsys, tmp_path, number):
     assert command("--out", "whole") == 0
@@ -92,6 +93,7 @@ def test_a_run_that_is_stopped_can_be_resumed(monkeypatch, capsys, tmp_path, num
     assert stored.data.identical(whole.data)
 
 
+@pytest.mark.long
 def test_a_stopped_run_can_be_begun_anew(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(experiments, "Bars", lambda: Signalling(signal.SIGTERM))
@@ -100,6 +102,7 @@ def test_a_stopped_run_can_be_begun_anew(monkeypatch, tmp_path):
     assert not (tmp_path / "results/example/long.run").exists()
 
 
+@pytest.mark.long
 def test_two_runs_of_one_result(capsys, tmp_path):
     folder = tmp_path / "results/example/long.run"
     folder.mkdir(parents=True)

@@ -44,6 +44,12 @@ class Crash(Exception):
     pass
 
 
+def long(*values):
+    """Cases that `make test-long` runs: each compiles for a second or two."""
+    return [pytest.param(*value, marks=pytest.mark.long) if isinstance(value, tuple)
+            else pytest.param(value, marks=pytest.mark.long) for value in values]  # fmt: skip
+
+
 def crashing_after(steps):
     """Tells of progress by an error, once so many steps are done."""
     done = 0
@@ -66,7 +72,7 @@ def often(folder, **options):
     return Checkpoint(folder, seconds=0, **options)
 
 
-@pytest.mark.parametrize("steps", [70, 74, 100, 130, 132])
+@pytest.mark.parametrize("steps", [100, *long(70, 74, 130, 132)])
 def test_a_run_that_is_cut_off_goes_on_to_the_last_bit(tmp_path, steps):
     with pytest.raises(Crash):
         simulated(often(tmp_path), progress=crashing_after(steps))
@@ -101,12 +107,14 @@ def test_a_run_that_is_over_is_found(tmp_path):
     "change, named",
     [
         ({"dynamics": descent(0.2)}, r"dynamics.learning_rate: 0.1 .* there, 0.2 .* here"),
-        ({"steps": 66}, "steps: 62 there, 66 here"),
-        ({"key": jax.random.key(6)}, r"key: key \[0, 5\] there, key \[0, 6\] here"),
-        ({"statistics": sgd.statistics.Mean()}, "statistics"),
-        ({"dtype": jnp.float64}, "dtype: float32 there, float64 here"),
-        ({"initial": jnp.ones(3)}, "initial"),
-        ({"dynamics": descent(weight_decay=0.1)}, "dynamics.weight_decay"),
+        *long(
+            ({"steps": 66}, "steps: 62 there, 66 here"),
+            ({"key": jax.random.key(6)}, r"key: key \[0, 5\] there, key \[0, 6\] here"),
+            ({"statistics": sgd.statistics.Mean()}, "statistics"),
+            ({"dtype": jnp.float64}, "dtype: float32 there, float64 here"),
+            ({"initial": jnp.ones(3)}, "initial"),
+            ({"dynamics": descent(weight_decay=0.1)}, "dynamics.weight_decay"),
+        ),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused_by_name(tmp_path, change, named):
@@ -115,6 +123,7 @@ def test_a_checkpoint_of_another_run_is_refused_by_name(tmp_path, change, named)
         simulated(tmp_path, **change)
 
 
+@pytest.mark.long
 def test_functions_are_told_apart_by_what_they_do(tmp_path):
     at = lambda scale: sgd.statistics.Mean(of=lambda state: scale * state.position)
     simulated(tmp_path, statistics=at(2.0))
@@ -150,8 +159,8 @@ def broken(how, record):
 
 @pytest.mark.parametrize(
     "how",
-    ["truncated record", "flipped record", "empty record", "record of something else", "flipped arrays",
-     "truncated arrays", "missing file", "vanished arrays"],
+    ["flipped record", "flipped arrays", *long("truncated record", "empty record", "record of something else",
+     "truncated arrays", "missing file", "vanished arrays")],
 )  # fmt: skip
 def test_of_a_broken_checkpoint_the_one_before_is_used(tmp_path, how):
     with pytest.raises(Crash):
@@ -166,6 +175,7 @@ def test_of_a_broken_checkpoint_the_one_before_is_used(tmp_path, how):
     assert told[0] == step
 
 
+@pytest.mark.long
 def test_where_all_are_broken_the_run_begins_anew(tmp_path):
     with pytest.raises(Crash):
         simulated(often(tmp_path), progress=crashing_after(100))
@@ -177,6 +187,7 @@ def test_where_all_are_broken_the_run_begins_anew(tmp_path):
     assert told[0] <= 64
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keep", [1, 3])
 def test_the_last_few_are_kept(tmp_path, keep):
     simulated(often(tmp_path, keep=keep))
@@ -185,7 +196,7 @@ def test_the_last_few_are_kept(tmp_path, keep):
     assert len(records) == keep and records == folders
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *long(signal.SIGINT)])
 def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, number):
     before = signal.getsignal(signal.SIGTERM)
     progress = lambda steps: os.kill(os.getpid(), number) if steps == 4 else None
@@ -209,11 +220,13 @@ def test_two_runs_on_one_folder(tmp_path):
     simulated(tmp_path)  # the lock is free again
 
 
+@pytest.mark.long
 def test_a_lock_without_its_process_is_no_lock(tmp_path):
     (tmp_path / "lock").write_text("left by a process that was killed")
     simulated(tmp_path)
 
 
+@pytest.mark.long
 def test_a_folder_that_vanishes_is_made_anew(tmp_path):
     folder, steps = tmp_path / "run", []
 
@@ -250,6 +263,7 @@ def test_bad_folders_are_refused(tmp_path):
         Checkpoint(tmp_path, keep=0)
 
 
+@pytest.mark.long
 def test_runs_of_a_program_have_folders_of_their_own(tmp_path):
     def program(progress=False):
         with checkpointing(tmp_path, seconds=0):
@@ -270,6 +284,7 @@ def test_a_short_run_of_a_program_leaves_nothing(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.long
 def test_runs_in_a_thread_are_kept_too(tmp_path):
     results = []
     thread = threading.Thread(target=lambda: results.append(simulated(often(tmp_path))))

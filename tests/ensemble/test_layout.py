@@ -44,6 +44,7 @@ def test_a_group_is_whole_on_one_device_and_padding_is_dead(replicas, groups, de
         assert set(places) <= {number, -1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("replicas, groups, devices", [(13, 5, 2), (16, 8, 4), (9, 9, 2)])
 def test_sums_of_shares_are_shares_of_the_sums(replicas, groups, devices):
     """Each device's updates by hand, one device after another, for every kind of statistic."""
