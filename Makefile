@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?= -n 2
 
-.PHONY: demo experiments networks test test-long test-lowest lint format bench calibrate clean
+.PHONY: demo experiments networks test test-long test-lowest lint format bench calibrate faults clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/sgdynamics demo
@@ -42,6 +42,10 @@ bench: $(VENV)/installed-bench
 # Whether errors cover, biases are small, false alarms rare and wrong models rejected: results/calibration.
 calibrate: $(VENV)/installed-demo
 	$(BIN)/python -m sgdynamics_calibration
+
+# Runs killed at random moments fifty times, full disks, other numbers of devices: is anything lost? results/faults.
+faults: $(VENV)/installed-demo
+	$(BIN)/python -m sgdynamics_faults
 
 # The oldest versions that pyproject.toml allows, in an environment of their own.
 test-lowest:

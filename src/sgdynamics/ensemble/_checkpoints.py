@@ -136,7 +136,9 @@ class Checkpoints(AbstractWatcher):
             self._tidy()
         # agreed, because a process that is ahead may have set a broken checkpoint aside before another one counts
         (self.number,) = _devices.agreed(max([0, *_numbers(self.folder)]))
-        self.writer = _orbax().AsyncCheckpointer(_orbax().StandardCheckpointHandler())
+        # where it makes folders in a thread and cannot, other threads wait for them, and with them the process's end
+        options = _orbax().options.AsyncOptions(create_directories_asynchronously=False)
+        self.writer = _orbax().AsyncCheckpointer(_orbax().StandardCheckpointHandler(), async_options=options)
 
     def restored(self, start: Replicas) -> Point:
         """The point of the last checkpoint that is whole; where there is none, the start."""
