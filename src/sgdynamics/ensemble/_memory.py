@@ -18,7 +18,8 @@ sums, products, gathers and the like were fused into what uses it.
 import dataclasses
 import math
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import equinox as eqx
@@ -91,41 +92,40 @@ def memory(
     `print` gives a table, in MiB. Raises `ValueError` for bad arguments, and where a statistic refuses the sizes.
     """
     replicas, groups = _checks.count("replicas", replicas), _checks.count("groups", groups)
+    every = _checks.count("every", every)
     dtype = np.dtype(jnp.float32 if dtype is None else dtype)
     if kernel is None:
-        kernel = _kernels.choose(dynamics, every=_checks.count("every", every), dtype=dtype)
-    return _Run(dynamics, statistics, kernel, dtype, mesh).memory(Groups(replicas, groups))
+        kernel = _kernels.choose(dynamics, every=every, dtype=dtype)
+    return _Run(dynamics, statistics, kernel, every, dtype, mesh).memory(Groups(replicas, groups))
 
 
 def check(
     dynamics: AbstractDynamics,
     statistics: PyTree[AbstractStatistic],
-    *,
-    replicas: int,
-    groups: int,
+    groups: Groups,
+    every: int,
     dtype: np.dtype,
     kernel: Kernel,
     mesh: Mesh | None,
 ) -> None:
     """An error where the run needs more memory than there is, with the number of replicas that would fit."""
-    wanted = Groups(replicas, groups)
-    there = available(_device(_devices.mesh_for(wanted, mesh)))
-    run = _Run(dynamics, statistics, kernel, dtype, mesh)
-    if there is None or run.rough(wanted) <= max(SMALL, NEGLIGIBLE * there):
+    there = available(_device(_devices.mesh_for(groups, mesh)))
+    run = _Run(dynamics, statistics, kernel, every, dtype, mesh)
+    if there is None or run.rough(groups) <= max(SMALL, NEGLIGIBLE * there):
         return
-    needed = run.memory(wanted)
+    needed = run.memory(groups)
     if needed.total > there:
-        raise ValueError(_refusal(run, wanted, needed, there))
+        raise ValueError(_refusal(run, groups, needed, there))
 
 
 def _refusal(run: "_Run", groups: Groups, needed: Memory, there: int) -> str:
     parts = sorted(((size, name) for name, size in needed.parts.items()), reverse=True)
     listed = ", ".join(f"{name} {_gib(size)}" for size, name in parts if size >= 0.01 * needed.total)
-    fits = lambda replicas, count: run.memory(Groups(replicas, count)).total <= there
-    most = _largest(groups.replicas, lambda replicas: fits(replicas, groups.count))
+    size = lambda replicas, count: run.memory(Groups(replicas, count)).total
+    most = _largest(groups.replicas, lambda replicas: size(replicas, groups.count), there)
     remedy = f"At most {most} replicas fit" if most else "Not even one replica fits"
-    if parts[0][1].startswith("sums"):
-        fewer = _largest(groups.count, lambda count: fits(groups.replicas, count), least=2)
+    if 2 * sum(size for size, name in parts if name.startswith(("sums", "estimates"))) > needed.total:
+        fewer = _largest(groups.count, lambda count: size(groups.replicas, count), there, least=2)
         remedy += f", or as many in groups = {fewer}" if fewer else ""
         remedy += "; sums are smaller of=statistics.Projection(directions)"
     return (
@@ -134,26 +134,31 @@ def _refusal(run: "_Run", groups: Groups, needed: Memory, there: int) -> str:
     )
 
 
-def _largest(below: int, fits: Any, least: int = 1) -> int | None:
-    """The largest of least, …, below − 1 that fits, to 2 %; None where none does."""
-    low, high = least, below
-    if not low < high or not fits(low):
+def _largest(beyond: int, size: Callable[[int], int], there: int, least: int = 1) -> int | None:
+    """A number from `least` to `beyond` − 1 whose size, which grows with it, comes close to what is there and not
+    beyond; None where `least` is too large already."""
+    if least >= beyond or size(least) > there:
         return None
-    while high - low > max(1, 0.02 * low):
-        middle = math.isqrt(low * high) if high > 4 * low else (low + high) // 2
-        middle = min(max(middle, low + 1), high - 1)
-        low, high = (middle, high) if fits(middle) else (low, middle)
+    low, high, at_low, at_high = least, beyond, size(least), size(beyond)
+    while at_low < 0.97 * there and high - low > max(1, 0.01 * low):
+        share = 0.99 * (there - at_low) / max(at_high - at_low, 1)
+        middle = min(max(low + int(share * (high - low)), low + 1), high - 1)
+        found = size(middle)
+        low, at_low, high, at_high = (middle, found, high, at_high) if found <= there else (low, at_low, middle, found)
     return low
 
 
 # --- what a run needs ---------------------------------------------------------------------------------------------
 
 
+_sizes_of: dict[Any, tuple[int, int]] = {}
+
+
 class _Run:
     """What does not depend on the number of replicas and groups; arrays are shapes of the run's precision."""
 
-    def __init__(self, dynamics, statistics, kernel, dtype: np.dtype, mesh: Mesh | None):
-        self.dtype, self.mesh = dtype, mesh
+    def __init__(self, dynamics, statistics, kernel, every: int, dtype: np.dtype, mesh: Mesh | None):
+        self.every, self.dtype, self.mesh = every, dtype, mesh
         given = dynamics, statistics, kernel
         self.dynamics, self.statistics, self.kernel = jax.tree.map(self._cast, given)
         changed = [x for x in jax.tree.leaves(given) if eqx.is_inexact_array(x) and x.dtype != dtype]
@@ -167,10 +172,24 @@ class _Run:
 
     def rough(self, groups: Groups) -> int:
         """A generous guess of the total on all devices, at the cost of a few milliseconds."""
-        states = _bytes(self._replicas(groups.replicas))
-        sums = sum(self._sums(groups).values())
+        states, sums = self._sizes(groups)
         examples = self._batch() * groups.replicas * self.parameters * self.dtype.itemsize
         return 2 * self.casts + 20 * states + 2 * examples + 10 * sums
+
+    def _sizes(self, groups: Groups) -> tuple[int, int]:
+        """The bytes of states and of sums; known at once for a run of the same shapes as an earlier one."""
+        leaves, structure = jax.tree.flatten((self.dynamics, self.statistics))
+        kind = structure, tuple(leaves), groups, self.every
+        try:
+            known = _sizes_of.get(kind)
+        except TypeError:  # what cannot be hashed
+            return self._sizes_anew(groups)
+        if known is None:
+            known = _sizes_of[kind] = self._sizes_anew(groups)
+        return known
+
+    def _sizes_anew(self, groups: Groups) -> tuple[int, int]:
+        return _bytes(self._replicas(groups.replicas)), sum(self._sums(groups).values())
 
     def _batch(self) -> int:
         sampler = getattr(self.dynamics, "sampler", None)
@@ -202,7 +221,7 @@ class _Run:
                 "end": common
                 | {"states": 2 * states}
                 | sums
-                | {"copies": several(3 * (whole + total)), "workspace": self._finalising(groups)},
+                | {"copies": several(3 * (whole + total)), "estimates": self._finalising(groups)},
             }
         )
 
@@ -222,10 +241,14 @@ class _Run:
         return sum(needed)
 
     def _replicas(self, number: int) -> Any:
+        return resized(self._two, number)
+
+    @cached_property
+    def _two(self) -> Any:
         positions = jax.ShapeDtypeStruct((2, self.parameters), self.dtype)
         key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
-        two = eqx.filter_eval_shape(lambda *of: replicate(of[0], of[1], None, of[2]), self.dynamics, positions, key)
-        return resized(two, number)
+        two = lambda dynamics, positions, key: replicate(dynamics, positions, None, key)
+        return eqx.filter_eval_shape(two, self.dynamics, positions, key)
 
     def _sums(self, groups: Groups) -> dict[str, int]:
         """The bytes of each statistic's sums."""
@@ -235,8 +258,7 @@ class _Run:
 
     def _opened(self, statistic: AbstractStatistic, groups: Groups) -> Any:
         replicas = self._replicas(groups.replicas)
-        records = lambda: Records(jnp.int32(1), 1)
-        opened = lambda statistic, r: statistic.init(r.states, r.alive, groups, records())
+        opened = lambda s, r: s.init(r.states, r.alive, groups, Records(jnp.int32(1), self.every))
         return eqx.filter_eval_shape(opened, statistic, replicas)
 
 

@@ -134,7 +134,7 @@ def simulate(
     if kernel is None:
         kernel = _kernels.choose(dynamics, every=every, dtype=dtype, replica_steps=replicas * (burn_in + steps))
     _addressed(key)
-    _memory.check(dynamics, statistics, replicas=replicas, groups=groups, dtype=dtype, kernel=kernel, mesh=mesh)
+    _memory.check(dynamics, statistics, Groups(replicas, groups), every, dtype, kernel, mesh)
     start_key, run_key = jax.random.split(key)
     positions, velocities = starts(dynamics, initial, replicas, start_key)
     memory = getattr(initial, "memory", None)

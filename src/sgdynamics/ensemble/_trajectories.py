@@ -69,8 +69,6 @@ class Trajectories:
 
     def __post_init__(self):
         object.__setattr__(self, "every", _checks.count("every", self.every))
-        if self.of is not None and not callable(self.of):
-            raise ValueError(f"of = {self.of!r}, but it must be an observable: a function of a replica's state.")
         if pathlib.Path(self.path).suffix != ZARR:
             raise ValueError(f'path = {self.path}, but trajectories need one that ends in "{ZARR}".')
         object.__setattr__(self, "path", check_destination(self.path, overwrite=True))
@@ -163,8 +161,7 @@ class Frames(AbstractWatcher):
         self._take_lock()
         with _atomic.written(self.partial) as new:
             self._create(new)
-        self.group = _opened(self.partial)
-        self.buffer = self._empty()
+        self.group, self.buffer = _opened(self.partial), self._empty()
 
     def _take_up(self, extinct: bool) -> None:
         if not self.partial.exists():
@@ -176,8 +173,8 @@ class Frames(AbstractWatcher):
         self._take_lock()
         for left in self.partial.rglob("*.partial"):  # by a process that was killed while it wrote
             left.unlink()
-        self.group = _opened(self.partial)
-        there = self.group[self.name].shape[0]
+        group = _opened(self.partial)
+        there = group[self.name].shape[0]
         # where no replica is left alive the rest is not computed
         self.taken = min(self.taken, there) if extinct else self.taken
         if there < self.taken:
@@ -186,11 +183,10 @@ class Frames(AbstractWatcher):
                 "Name another checkpoint and path, and begin anew."
             )
         self._check_room(self.total - self.taken)
+        self.group, self.buffer, self.stored = group, self._empty(), self.taken
         self._resize(self.taken)
-        self.stored = self.taken
-        self.buffer = self._empty()
         begun = self.taken % self.block
-        self.buffer[:begun] = self.group[self.name][self.taken - begun : self.taken]
+        self.buffer[:begun] = group[self.name][self.taken - begun : self.taken]
 
     def _create(self, path: pathlib.Path) -> None:
         import zarr
