@@ -12,7 +12,10 @@ key), Z the sums of all groups, and lower case s, z for what one device has of t
 
 Positions as they were given to the run, and copies of data, hyperparameters and kernel, are there in all of them. The
 workspace is the largest sum of arrays that live at one time in the program of the loop (`_live`), as if everything but
-sums, products, gathers and the like were fused into what uses it.
+products, gathers and the like were fused into what uses it.
+
+Measured on linear regression, on one and two CPU devices: the workspace is 1.2 to 1.3 times what the compiler's own
+analysis says of three kernels, the total 1.00 to 1.22 times the most that a run takes (resident memory).
 """
 
 import dataclasses

