@@ -58,9 +58,11 @@ class Trajectories:
 
     Each frame ends a chunk of the loop: between frames the run comes back to the host, which takes two milliseconds;
     taking and writing 1,000 replicas of 100 parameters takes as long again (on a core: 200 frames a second, where the
-    loop makes 770 steps without them, and the disk takes 1,760). Raises `ValueError` where `path` is taken or has another ending; `simulate` raises it where the file system
-    has too little room. A run that is cut off leaves its ….partial: with a checkpoint the same call goes on from there;
-    without, `overwrite` is needed to begin again.
+    loop makes 770 steps without them, and the disk takes 1,760).
+
+    Raises `ValueError` where `path` has another ending or is no earlier result; `simulate` raises it where `path` is
+    taken, and where the file system has too little room. A run that is cut off leaves its ….partial: with a checkpoint
+    the same call goes on from there; without, `overwrite` is needed to begin again.
     """
 
     path: str | os.PathLike
