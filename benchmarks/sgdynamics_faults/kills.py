@@ -4,8 +4,8 @@ The moments, in fixed proportions and a fixed random order and delay:
 
     start       while Python and the library are loaded
     compile     after `simulate` was called
-    run         after the first chunk
-    saving      as soon as a checkpoint that does not yet count is seen, and up to 20 ms later
+    run         after a random share of the steps
+    saving      the same, as soon as a checkpoint that does not yet count is seen, and up to 20 ms later
     end         in the last steps: the last checkpoint, or what comes after it
 """
 
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from sgdynamics_faults.processes import INTERRUPTED, Job, Worker, confirmed, difference, events, unconfirmed
 
-MOMENTS = {"start": 3.0, "compile": 2.0, "run": 1.5, "saving": 0.02, "end": 0.1}
+MOMENTS = {"start": 3.0, "compile": 2.0, "run": 0.2, "saving": 0.02, "end": 0.1}
 """Seconds that the random delay takes at most."""
 TRIALS = (
     ("regression", 1), ("draws", 2), ("epochs", 1), ("Langevin", 2), ("Langevin", 1), ("deep linear", 2),
@@ -71,13 +71,14 @@ def moments(kills: int, random: random.Random) -> list[str]:
 def killed(name: str, devices: int, kills: int, seed: int, place: Place) -> Trial:
     """A run killed so many times, by SIGKILL, then left to its end."""
     rng = random.Random(f"{seed} {name} {devices}")
+    shares = sorted(rng.random() * 0.9 for _ in range(kills))  # of the steps: later kills find the run further on
     trial, todo, attempts = Trial(name, devices), moments(kills, rng), 0
     base = place.folder / f"{name.replace(' ', '-')}-{devices}"
     run = base / name.replace(" ", "-")
     while todo:
         attempts += 1
         before, worker = _begin(run), _started(name, devices, base, attempts, place)
-        hit = _at_moment(worker, todo[0], run, rng) and worker.send(signal.SIGKILL)
+        hit = _at_moment(worker, todo[0], run, rng, shares[trial.kills]) and worker.send(signal.SIGKILL)
         code = worker.end()
         if hit and code == -signal.SIGKILL:
             trial.moments.append(todo.pop(0))
@@ -101,7 +102,7 @@ def interrupted(name: str, devices: int, number: signal.Signals, place: Place) -
     run = base / name.replace(" ", "-")
     for i, moment in enumerate(("run", "saving")):
         before, worker = _begin(run), _started(name, devices, base, i, place, pause=0.02)
-        hit = _at_moment(worker, moment, run, rng, longest=0.3) and worker.send(number)
+        hit = _at_moment(worker, moment, run, rng, 0.2 + 0.3 * i) and worker.send(number)
         code = worker.end()
         if not hit or code != INTERRUPTED:
             trial.losses.append(f"{number.name} {moment}: exit code {code}: {worker.errors()[-300:]}")
@@ -123,10 +124,12 @@ def _started(name: str, devices: int, base: pathlib.Path, attempt: int, place: P
     return Worker(job, base / "logs" / f"{attempt:02d}.log", place.cache)
 
 
-def _at_moment(worker: Worker, kind: str, run: pathlib.Path, rng: random.Random, longest: float | None = None) -> bool:
-    """Waits for a moment of this kind; False where the process ends before."""
-    delay = rng.random() * (MOMENTS[kind] if longest is None else min(longest, MOMENTS[kind]))
-    phase = {"compile": "simulating", "run": "running", "saving": "running", "end": "ending"}.get(kind)
+def _at_moment(worker: Worker, kind: str, run: pathlib.Path, rng: random.Random, share: float) -> bool:
+    """Waits for a moment of this kind, after this share of the steps; False where the process ends before."""
+    delay = rng.random() * MOMENTS[kind]
+    if kind in ("run", "saving") and not worker.passes(share):
+        return False
+    phase = {"compile": "simulating", "end": "ending"}.get(kind)
     if phase and not worker.reaches(phase):
         return False
     while kind == "saving" and not unconfirmed(run):

@@ -72,6 +72,15 @@ class Worker:
             time.sleep(0.005)
         return True
 
+    def passes(self, share: float) -> bool:
+        """Waits until it has made this share of its steps; False where it ends before."""
+        while not any(float(line[3:]) >= share for line in self.said() if re.fullmatch(r"at \d\.\d{4}", line)):
+            if self.process.poll() is not None:
+                return False
+            self._hangs()
+            time.sleep(0.005)
+        return True
+
     def send(self, number: signal.Signals) -> bool:
         """Sends a signal; False where the process was over before."""
         if self.process.poll() is not None:
@@ -182,4 +191,5 @@ def _apart(a: np.ndarray, b: np.ndarray) -> float:
     finite = np.isfinite(a)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
         return 1.0
-    return float(np.abs(a - b)[finite].max(initial=0.0) / max(np.abs(a[finite]).max(initial=0.0), 1e-300))
+    a, b = a[finite], b[finite]
+    return float(np.abs(a - b).max(initial=0.0) / max(np.abs(a).max(initial=0.0), 1e-300))

@@ -1,7 +1,8 @@
 """A process that makes runs: `python -m sgdynamics_faults.worker JOB`, JOB a `processes.Job` in JSON.
 
 On its standard output it says what it is at, a line each: `phase simulating`, `phase running` (after the first chunk),
-`phase ending` (the last steps), `done NAME` with how the run was made. A result's arrays go to a file.
+`at 0.1234` (the share of the steps that are made), `phase ending` (the last steps), `done NAME` with how the run was
+made. A result's arrays go to a file.
 """
 
 import faulthandler
@@ -69,6 +70,7 @@ def _progress(job: Job, steps: int):
         nonlocal done
         say("phase running") if done == 0 else None
         done += more
+        say(f"at {done / total:.4f}")
         if done >= ENDING * total:
             say("phase ending")
         if job.stop_at is not None and done >= job.stop_at * total:

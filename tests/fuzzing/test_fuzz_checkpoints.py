@@ -22,8 +22,8 @@ DESCENT = sgd.SGD(sgd.Problem(sgd.networks.Linear(3, 1), DATA), learning_rate=0.
 KEPT = 3
 BODY = ("format", "stage", "done", "step", "recording", "devices", "arrays", "configuration", "source", "versions",
         "files")  # fmt: skip
-quick = settings(deadline=None, max_examples=12, derandomize=True, database=None)
-thorough = settings(deadline=None, max_examples=150, derandomize=True, database=None)
+quick = settings(deadline=None, max_examples=3, derandomize=True, database=None)
+thorough = settings(deadline=None, max_examples=60, derandomize=True, database=None)
 
 
 def simulated(folder=None, key=KEY, progress=False):
@@ -98,6 +98,13 @@ def outcome(runs, folder):
     return "told" if mine else "as before"
 
 
+def few(cases, *quick):
+    """As parameters; all but a few are for the long tests, because every one is a run that is taken up again."""
+    of = lambda case: case if isinstance(case, tuple) else (case,)
+    mark = lambda case: () if case in quick else pytest.mark.long
+    return [pytest.param(*of(case), id=str(case)[:40], marks=mark(case)) for case in cases]
+
+
 def records(folder):
     return sorted(path for path in folder.glob("*.json") if path.stem.isdigit())
 
@@ -141,13 +148,14 @@ FORGED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name, value", FORGED, ids=lambda value: str(value)[:12])
+@pytest.mark.parametrize("name, value", few(FORGED, ("stage", 3), ("done", 8), ("devices", 10**12)))
 def test_a_false_record_with_a_true_checksum_is_a_broken_one(runs, name, value):
     folder = runs.copy()
     forged(records(folder)[-1], lambda body: body | {name: value})
     assert outcome(runs, folder) == "told"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in BODY if name != "step"])  # it is for whoever reads the record
 def test_a_record_that_lacks_something_is_a_broken_one(runs, name):
     folder = runs.copy()
@@ -155,6 +163,7 @@ def test_a_record_that_lacks_something_is_a_broken_one(runs, name):
     assert outcome(runs, folder) == "told"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("body", [None, [], 3, "body", [[]], {}], ids=repr)
 def test_a_body_that_is_none_is_a_broken_one(runs, body):
     folder = runs.copy()
@@ -162,6 +171,7 @@ def test_a_body_that_is_none_is_a_broken_one(runs, body):
     assert outcome(runs, folder) == "told"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape, dtype", [([6, 3], None), ([10**9, 10**9], None), ([-5, 3], None), (None, "float64"),
                                           (None, "no type"), (None, 3), ("5", None)])  # fmt: skip
 def test_arrays_of_other_shapes_and_types_are_broken_ones(runs, shape, dtype):
@@ -227,7 +237,7 @@ WHOLE = {  # where the last checkpoint is as it was, but for its number, or is n
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", CHANGED)
+@pytest.mark.parametrize("how", few(CHANGED, "arrays of two checkpoints swapped", "deeply nested record"))
 def test_files_in_the_wrong_places(runs, how):
     folder = runs.copy()
     CHANGED[how](records(folder), lambda record: record.with_suffix(""))
@@ -241,7 +251,7 @@ def begun_anew(runs, folder):
     return "told" if told[0] <= 64 else f"begun at {told[0]}"
 
 
-@pytest.mark.parametrize("how", WHOLE)
+@pytest.mark.parametrize("how", few(WHOLE, "names that are no numbers"))
 def test_what_is_beside_checkpoints_does_no_harm(runs, how):
     folder = runs.copy()
     WHOLE[how](records(folder), lambda record: record.with_suffix(""))
@@ -292,6 +302,7 @@ def test_many_broken_bytes_of_a_record(runs, data):
     broken_record(runs, data.draw(mutations.broken(contents(runs))))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("content", mutations.TEXTS, ids=lambda content: repr(content[:8]))
 def test_texts_of_no_meaning(runs, content):
     broken_record(runs, content)
@@ -337,9 +348,6 @@ def any_value(runs, name, value):
 
 @quick
 @given(st.sampled_from(BODY), mutations.JSON)
-@example("source", "another")
-@example("versions", {})
-@example("configuration", {"steps": "3"})
 def test_any_value_in_a_record(runs, name, value):
     any_value(runs, name, value)
 
@@ -347,5 +355,8 @@ def test_any_value_in_a_record(runs, name, value):
 @pytest.mark.long
 @thorough
 @given(st.sampled_from(BODY), mutations.JSON)
+@example("source", "another")
+@example("versions", {})
+@example("configuration", {"steps": "3"})
 def test_any_of_many_values_in_a_record(runs, name, value):
     any_value(runs, name, value)
