@@ -22,8 +22,7 @@ DESCENT = sgd.SGD(sgd.Problem(sgd.networks.Linear(3, 1), DATA), learning_rate=0.
 KEPT = 3
 BODY = ("format", "stage", "done", "step", "recording", "devices", "arrays", "configuration", "source", "versions",
         "files")  # fmt: skip
-quick = settings(deadline=None, max_examples=3, derandomize=True, database=None)
-thorough = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+fuzzed = settings(deadline=None, max_examples=60, derandomize=True, database=None)
 
 
 def simulated(folder=None, key=KEY, progress=False):
@@ -289,16 +288,10 @@ def contents(runs):
     return records(runs.origin)[-1].read_bytes()
 
 
-@quick
+@pytest.mark.long
+@fuzzed
 @given(st.data())
 def test_broken_bytes_of_a_record(runs, data):
-    broken_record(runs, data.draw(mutations.broken(contents(runs))))
-
-
-@pytest.mark.long
-@thorough
-@given(st.data())
-def test_many_broken_bytes_of_a_record(runs, data):
     broken_record(runs, data.draw(mutations.broken(contents(runs))))
 
 
@@ -326,16 +319,10 @@ def checksums(folder):
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-@quick
+@pytest.mark.long
+@fuzzed
 @given(st.data())
 def test_broken_bytes_of_arrays(runs, data):
-    broken_arrays(runs, data)
-
-
-@pytest.mark.long
-@thorough
-@given(st.data())
-def test_many_broken_bytes_of_arrays(runs, data):
     broken_arrays(runs, data)
 
 
@@ -346,17 +333,11 @@ def any_value(runs, name, value):
     shutil.rmtree(folder)
 
 
-@quick
-@given(st.sampled_from(BODY), mutations.JSON)
-def test_any_value_in_a_record(runs, name, value):
-    any_value(runs, name, value)
-
-
 @pytest.mark.long
-@thorough
+@fuzzed
 @given(st.sampled_from(BODY), mutations.JSON)
 @example("source", "another")
 @example("versions", {})
 @example("configuration", {"steps": "3"})
-def test_any_of_many_values_in_a_record(runs, name, value):
+def test_any_value_in_a_record(runs, name, value):
     any_value(runs, name, value)
