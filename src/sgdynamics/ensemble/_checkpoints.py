@@ -28,6 +28,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import equinox as eqx
 import filelock
 import jax
 import jax.numpy as jnp
@@ -286,7 +287,7 @@ class Checkpoints(AbstractWatcher):
     def _shapes(self, layout: Layout | None, recording: bool) -> list[list]:
         """The shapes and types of `arrays_of`, as a record has them."""
         task, plain = self.pieces.task, self.pieces.sums
-        arrays = arrays_of(plain.replicas, None)
+        arrays = jax.tree.leaves(eqx.tree_at(lambda r: r.keys, plain.replicas, None))
         cuts = [REPLICAS if x.ndim else None for x in arrays]
         if recording:
             arrays += jax.tree.leaves(task.sums_of(plain.replicas, task.groups))
