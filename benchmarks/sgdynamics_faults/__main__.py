@@ -58,10 +58,11 @@ def made(number: int, seed: int, scratch: pathlib.Path) -> list[dict[str, Any]]:
         told("references")
         shares = [number // len(kills.TRIALS) + (i < number % len(kills.TRIALS)) for i in range(len(kills.TRIALS))]
         jobs = zip(kills.TRIALS, shares, strict=True)
-        trials = list(lanes.map(lambda job: kills.killed(*job[0], job[1], seed, place), jobs))
+        one = lambda job: kills.killed(job[0][0], job[0][1], job[1], seed, place)
+        trials = list(lanes.map(one, jobs))
         parts = [killed(trials, number)]
         asked = [("regression", 1, signal.SIGTERM), ("deep linear", 2, signal.SIGINT)]
-        parts.append(stopped(list(lanes.map(lambda job: kills.interrupted(*job, place), asked))))
+        parts.append(stopped(list(lanes.map(lambda job: kills.interrupted(job[0], job[1], job[2], place), asked))))
         tasks: list[Callable] = [functools.partial(disks.outcomes, scratch / "disks", place.cache)]
         tasks += [functools.partial(crowded, place)]
         tasks += [functools.partial(devices.chained, place, chain) for chain in devices.CHAINS]
