@@ -25,7 +25,7 @@ import jax
 import tyro
 
 from sgdynamics import experiments
-from sgdynamics.ensemble import Interrupted
+from sgdynamics.ensemble import Interrupted, Refused
 
 _SUMMARY = "Stochastic gradient descent as a stochastic process: simulated, modelled, predicted, compared."
 
@@ -172,7 +172,7 @@ def run(name: str, options: Sequence[str], *, program: str) -> int:
         return _refused(error)
     try:
         _executed(plan, settings.quiet)
-    except experiments.InUse as error:
+    except Refused as error:
         return _refused(error)
     except Interrupted as stop:
         return _stopped(stop)

@@ -3,8 +3,11 @@
 import json
 import os
 import pathlib
+import pickle
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 
 import jax
@@ -15,6 +18,7 @@ from every_statistic import every_statistic
 
 import sgdynamics as sgd
 from sgdynamics.ensemble import Checkpoint, Interrupted, _run, checkpointing
+from sgdynamics.ensemble._configuration import differences, table
 from sgdynamics.samplers import Epochs
 
 KEY = jax.random.key(5)
@@ -134,6 +138,71 @@ def test_functions_are_told_apart_by_what_they_do(tmp_path):
         simulated(tmp_path, statistics=sgd.statistics.Mean(of=lambda state: 2.0 + state.position))
 
 
+SCALE = 2.0
+
+
+def scaled(state, *, power=1):
+    return SCALE * state.position**power
+
+
+class Schedule:
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, step):
+        return self.rate / (1 + step)
+
+
+def test_what_a_function_uses_tells_it_apart(monkeypatch):
+    before = table(of=scaled)
+    assert table(of=scaled) == before
+    monkeypatch.setitem(scaled.__kwdefaults__, "power", 2)
+    assert differences(before, table(of=scaled)) == ["of.default power: 1 there, 2 here"]
+    monkeypatch.setitem(scaled.__kwdefaults__, "power", 1)
+    monkeypatch.setitem(globals(), "SCALE", 3.0)
+    assert differences(before, table(of=scaled)) == ["of.global SCALE: 2.0 there, 3.0 here"]
+    assert differences(table(of=Schedule(0.1)), table(of=Schedule(0.2))) == ["of.rate: 0.1 there, 0.2 here"]
+    monkeypatch.setattr(Schedule, "__call__", lambda self, step: self.rate)
+    assert table(of=Schedule(0.1)) != {"of": "test_checkpoints.Schedule", "of.rate": "0.1"}
+
+
+WORDS = """
+from sgdynamics.ensemble._configuration import digest, table
+import jax, optax, sgdynamics as sgd
+def of(state):
+    return state.position if state in {"a", "b", "c", "d"} else str.join
+data = sgd.data.teacher_student(jax.random.key(0), samples=5, inputs=2, label_noise_std=0.1)
+problem = sgd.Problem(sgd.networks.MLP((2, 3, 1), jax.nn.relu, key=jax.random.key(1)), data)
+chain = optax.chain(optax.clip(1.0), optax.adam(optax.cosine_decay_schedule(0.1, 100)))
+print(digest(table(of=of, words={"x", "y", "z"}, method=str.join, object=jax.jit(of),
+                   dynamics=sgd.Descent(problem, chain, sgd.samplers.Epochs(2)))))
+"""
+
+
+@pytest.mark.long
+def test_a_configuration_is_the_same_in_every_process():
+    ran = lambda seed: (
+        subprocess.run(
+            [sys.executable, "-c", WORDS],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    assert ran("1") == ran("2") and len(ran("3")) == 21
+
+
+def test_the_wish_to_stop_passes_between_processes():
+    stop = pickle.loads(pickle.dumps(Interrupted("stopped at step 4", 15)))
+    assert str(stop) == "stopped at step 4" and stop.signal == 15
+
+
+def test_steps_beyond_31_bits_are_refused():
+    with pytest.raises(ValueError, match=r"burn_in \+ steps = 2147483648, but"):
+        simulated(steps=2**31 - 70)
+
+
 def flipped(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -250,6 +319,27 @@ def test_a_disk_that_fails_does_not_end_the_run(tmp_path, monkeypatch):
         assert same(simulated(tmp_path), simulated())
 
 
+def test_a_lazy_run_whose_folder_cannot_be_made_goes_on(tmp_path):
+    (tmp_path / "file").write_text("")
+    settings = Checkpoint(tmp_path, seconds=0, lazy=True)
+    object.__setattr__(settings, "folder", tmp_path / "file" / "run")  # as if it had become one since
+    with pytest.warns(UserWarning, match="cannot be written to"):
+        assert same(simulated(settings), simulated())
+    progress = lambda steps: os.kill(os.getpid(), signal.SIGTERM) if steps == 4 else None
+    with pytest.warns(UserWarning), pytest.raises(Interrupted, match=r"could not be written and there is none"):
+        simulated(settings, progress=progress)
+
+
+def test_a_disk_that_stays_full_is_not_filled_further(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sgdynamics.ensemble._checkpoints._checksums", full)
+    with pytest.warns(UserWarning, match="No space left"):
+        simulated(often(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} <= {"lock", "log.jsonl", "heartbeat.json"}
+
+
 def test_bad_folders_are_refused(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
@@ -257,6 +347,8 @@ def test_bad_folders_are_refused(tmp_path):
         simulated(file)
     with pytest.raises(ValueError, match=r"checkpoint = .* cannot be written to"):
         simulated(pathlib.Path("/proc/sgdynamics"))
+    with pytest.raises(ValueError, match="checkpoint = True, but it must be a folder or a Checkpoint"):
+        simulated(True)
     with pytest.raises(ValueError, match="seconds = -1"):
         Checkpoint(tmp_path, seconds=-1)
     with pytest.raises(ValueError, match="keep = 0"):

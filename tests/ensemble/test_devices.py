@@ -62,11 +62,13 @@ def simulated(dynamics, steps=33):
     return sgd.simulate(dynamics, statistics, key=KEY, dtype=jnp.float64, **sizes)
 
 programs = []
-evolve = _pieces._evolve_shares
-def watched(*arguments):
-    programs.append(lambda: evolve.lower(*arguments).compile().compiled.as_text())
-    return evolve(*arguments)
-_pieces._evolve_shares = watched
+def watched(piece):
+    def call(*arguments):
+        programs.append(lambda: piece.lower(*arguments).compile().compiled.as_text())
+        return piece(*arguments)
+    return call
+_pieces._evolve_shares = watched(_pieces._evolve_shares)
+_pieces._advance_shares = watched(_pieces._advance_shares)
 
 def leaves(tree):
     return [np.asarray(x, float).ravel().tolist() for x in jax.tree.leaves(tree)]
@@ -78,7 +80,8 @@ for name in names:
     before = len(compiled)
     simulated(cases(0.06)[name], 36)
     anew = len(compiled) - before
-    text = programs[-1]() if programs else " while("
+    text = "".join(program() for program in (programs[0], programs[-1])) if programs else ""
+    programs.clear()
     out[name] = {
         "devices": result.provenance["devices"],
         "processes": result.provenance["processes"],
@@ -89,6 +92,13 @@ for name in names:
         "loops": len(re.findall(" while[(]", text)),
         "outside": re.findall(rf" ({kinds})(?:-start)?[(]", text),
     }
+# the control: a loop with a sum over devices in it is found out
+if jax.process_count() == 1 < jax.device_count():
+    mesh = jax.make_mesh((jax.device_count(),), ("replicas",))
+    P = jax.sharding.PartitionSpec
+    total = lambda x: jax.lax.fori_loop(0, 9, lambda i, x: x + jax.lax.psum(x, "replicas"), x)
+    summed = jax.jit(jax.shard_map(total, mesh=mesh, in_specs=P("replicas"), out_specs=P("replicas")))
+    out["control"] = re.findall(rf" ({kinds})(?:-start)?[(]", summed.lower(jnp.zeros(16)).compile().as_text())
 print("result " + json.dumps(out))
 """
 NAMES = ("regression", "epochs", "as many parameters as replicas", "network", "Langevin", "underdamped", "deep linear")
@@ -149,6 +159,7 @@ SIZES = [
 @pytest.mark.parametrize("devices, replicas, groups, names", SIZES)
 def test_many_devices_make_what_one_makes(devices, replicas, groups, names):
     ((one,), (many,)) = (ran(*names, devices=n, replicas=replicas, groups=groups) for n in (1, devices))
+    assert many.pop("control")
     assert_same(one, many)
     for name in names:
         assert one[name]["devices"] == 1 < many[name]["devices"] <= devices

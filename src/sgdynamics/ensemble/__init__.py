@@ -20,6 +20,7 @@ from sgdynamics.ensemble._core import reference_kernel as reference_kernel
 from sgdynamics.ensemble._core import replicate as replicate
 from sgdynamics.ensemble._deep_linear import DeepLinearKernel as DeepLinearKernel
 from sgdynamics.ensemble._deep_linear_langevin import DeepLinearLangevinKernel as DeepLinearLangevinKernel
+from sgdynamics.ensemble._devices import any_process as any_process
 from sgdynamics.ensemble._divergence import DivergenceError as DivergenceError
 from sgdynamics.ensemble._generic import GenericKernel as GenericKernel
 from sgdynamics.ensemble._kernels import choose as choose
@@ -35,6 +36,7 @@ from sgdynamics.ensemble._quadratic import QuadraticKernel as QuadraticKernel
 from sgdynamics.ensemble._regression_counts import CountsKernel as CountsKernel
 from sgdynamics.ensemble._regression_parameters import ParametersKernel as ParametersKernel
 from sgdynamics.ensemble._regression_residual import ResidualKernel as ResidualKernel
+from sgdynamics.ensemble._run import Refused as Refused
 from sgdynamics.ensemble._signals import Interrupted as Interrupted
 from sgdynamics.ensemble._simulate import Ensemble as Ensemble
 from sgdynamics.ensemble._simulate import cast as cast

@@ -26,7 +26,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import filelock
@@ -41,7 +41,7 @@ from sgdynamics.ensemble._core import Replicas
 from sgdynamics.ensemble._journal import Journal
 from sgdynamics.ensemble._layout import REPLICAS, Cut, Layout
 from sgdynamics.ensemble._pieces import ManyDevices, OneDevice, arrays_of, resumed
-from sgdynamics.ensemble._run import AbstractWatcher, Point, Stage, steps_of
+from sgdynamics.ensemble._run import AbstractWatcher, Point, Refused, Stage, steps_of
 from sgdynamics.ensemble._signals import Interrupted, Wish
 
 LOCK, FORMAT = "lock", 1
@@ -73,6 +73,7 @@ class Checkpoint:
         object.__setattr__(self, "folder", path)
 
 
+T = TypeVar("T")
 _ambient: contextvars.ContextVar[Checkpoint | None] = contextvars.ContextVar("checkpoint", default=None)
 
 
@@ -92,6 +93,8 @@ def saving_for(asked: str | os.PathLike | Checkpoint | None, configuration: Call
     if isinstance(asked, Checkpoint):
         return asked
     if asked is not None:
+        if not isinstance(asked, str | os.PathLike):
+            raise ValueError(f"checkpoint = {asked!r}, but it must be a folder or a Checkpoint.")
         return Checkpoint(asked)
     around = _ambient.get()
     return around and dataclasses.replace(around, folder=pathlib.Path(around.folder) / digest(configuration()))
@@ -112,9 +115,10 @@ class Checkpoints(AbstractWatcher):
         self.confirming = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.confirmation: futures.Future | None = None
         self.over = False
+        self.kept = -1  # the step of the last checkpoint that counts; the first process knows
 
     def __enter__(self) -> "Checkpoints":
-        if not self.settings.lazy or self.folder.is_dir():
+        if _devices.any_process(not self.settings.lazy or self.folder.is_dir()):
             self._open()
         self.wish.__enter__()
         return self
@@ -123,13 +127,15 @@ class Checkpoints(AbstractWatcher):
         self.wish.__exit__()
         if self.writer is None:
             return
-        self._settled()
-        self.confirming.shutdown()
-        self.writer.close()
-        if error is not None and not isinstance(error, Interrupted):
-            self.journal.note("failed", error=repr(error))
-        if self.lock is not None:
-            self.lock.release()
+        try:
+            self._settled()
+            self.confirming.shutdown()
+            self.writer.close()
+            if error is not None and not isinstance(error, Interrupted):
+                self.journal.note("failed", error=repr(error))
+        finally:
+            if self.lock is not None:
+                self.lock.release()
 
     def _open(self) -> None:
         self.lock = _locked(self.folder)
@@ -145,25 +151,45 @@ class Checkpoints(AbstractWatcher):
         """The point of the last checkpoint that is whole; where there is none, the start."""
         if self.writer is None:
             return Point(0, 0, start)
-        for number in sorted(_numbers(self.folder), reverse=True):
-            try:
-                point = self._read(number, start)
-            except Refused:
-                raise
-            except Exception as error:  # whatever orbax's readers raise over bytes that nobody wrote
-                self._complain(f"checkpoint {self._record(number)} is broken and not used: {error}")
-                self._set_aside(number)
+        for number in self._candidates():
+            body, point = self._attempt(number, lambda number=number: self._judged(number)), None
+            if body is not None:
+                point = self._attempt(number, lambda number=number, body=body: self._taken_up(number, body, start))
+            if point is None:
                 continue
-            self.over = point.stage == len(self.plan)
+            self.over, self.kept = point.stage == len(self.plan), int(point.replicas.step)
             self.journal.note("resumed", checkpoint=number, step=int(point.replicas.step))
             return point
         self.journal.note("started", steps=steps_of(self.plan), devices=self.pieces.devices)
         return Point(0, 0, start)
 
+    def _attempt(self, number: int, read: Callable[[], T]) -> T | None:
+        """What reading a checkpoint gives; None where that fails in a process, and then the checkpoint is set aside."""
+        error, result = None, None
+        try:
+            result = read()
+        except (Refused, MemoryError, jax.errors.JaxRuntimeError):
+            raise  # not its fault
+        except Exception as failure:  # whatever orbax's readers raise over bytes that nobody wrote
+            error = failure
+        if not _devices.any_process(error is not None):
+            return result
+        self._complain(f"checkpoint {self._record(number)} is broken and not used: {error or 'in another process'}")
+        if jax.process_index() == 0:
+            self._set_aside(number)
+        return None
+
+    def _candidates(self) -> Iterator[int]:
+        """The numbers of the checkpoints, the last first, as the first process sees them."""
+        mine = sorted(_numbers(self.folder), reverse=True)
+        (count,) = _devices.agreed(len(mine))
+        mine += [0] * (count - len(mine))
+        yield from _devices.agreed(*mine[:count])
+
     def look(self, point: Point, steps: int) -> None:
         if self.writer is not None:
             self.journal.look(point, steps)
-        stop = _devices.any_of(self.wish.number is not None)
+        stop = _devices.any_process(self.wish.number is not None)
         (due,) = _devices.agreed(int(time.monotonic() - self.saved_at >= self.settings.seconds))
         if stop:
             self._stop(point)
@@ -184,7 +210,10 @@ class Checkpoints(AbstractWatcher):
         """Makes a checkpoint, written while the run goes on. What goes wrong is told, and does not end the run."""
         self.saved_at = time.monotonic()
         if self.writer is None:
-            self._open()
+            try:
+                self._open()
+            except Refused as error:  # in every process alike
+                return self._complain(str(error))
         self._settled()
         for watcher in self.others:
             watcher.settle()
@@ -203,9 +232,13 @@ class Checkpoints(AbstractWatcher):
         self.save(point)
         self._settled()
         step = int(point.replicas.step)
-        self.journal.note("interrupted", step=step, signal=self.wish.number)
-        message = f"stopped at step {step}, with a checkpoint in {self.folder}"
-        raise Interrupted(message, self.wish.number)
+        if self.writer is not None:
+            self.journal.beat(step)
+            self.journal.note("interrupted", step=step, signal=self.wish.number)
+        (kept,) = _devices.agreed(self.kept)
+        last = f"the last one is of step {kept}" if kept >= 0 else "there is none"
+        how = "with a checkpoint" if kept == step else f"but its checkpoint could not be written and {last}"
+        raise Interrupted(f"stopped at step {step}, {how} in {self.folder}", self.wish.number)
 
     def _settled(self) -> None:
         """Waits for the checkpoint that is being written, and tells what went wrong."""
@@ -215,6 +248,8 @@ class Checkpoints(AbstractWatcher):
                 confirmation.result()
         except Exception as error:  # whatever orbax's threads raise: the run itself is well
             self._complain(f"checkpoint {self._record(self.number)} could not be written: {error}")
+            if jax.process_index() == 0:
+                self._tidy()  # what is half-written would fill the disk
 
     def _confirm(self, number: int, about: dict[str, Any]) -> None:
         """Waits until all files are written, then makes the checkpoint count, and drops old ones."""
@@ -224,7 +259,8 @@ class Checkpoints(AbstractWatcher):
         body = about | {"files": _checksums(self._arrays_of(number))}
         with _atomic.written(self._record(number)) as partial:
             partial.write_text(json.dumps({"body": body, "sha256": _sha(body)}) + "\n", encoding="utf-8")
-        self.journal.note("saved", checkpoint=number, step=body["step"])
+        self.kept = body["step"]
+        self.journal.note("saved", checkpoint=number, step=self.kept)
         for old in sorted(_numbers(self.folder))[: -self.settings.keep]:
             self._record(old).unlink(missing_ok=True)  # first: from here on it does not count
             shutil.rmtree(self._arrays_of(old), ignore_errors=True)
@@ -244,7 +280,8 @@ class Checkpoints(AbstractWatcher):
             "versions": _versions.versions(),
         }
 
-    def _read(self, number: int, start: Replicas) -> Point:
+    def _judged(self, number: int) -> Mapping[str, Any]:
+        """The record of a checkpoint of this run, whose files are those that were written."""
         body = _body(self._record(number))
         if not isinstance(body["configuration"], dict):
             raise ValueError("its record has no configuration")
@@ -261,8 +298,11 @@ class Checkpoints(AbstractWatcher):
                 f"checkpoint {self._record(number)} was made by another version of the library or of a package: the "
                 "run goes on, but not as it would have to the last bit."
             )
-        layout = self._layout(body)
-        arrays = self._loaded(number, body["arrays"])
+        self._layout(body)
+        return body
+
+    def _taken_up(self, number: int, body: Mapping[str, Any], start: Replicas) -> Point:
+        layout, arrays = self._layout(body), self._loaded(number, body["arrays"])
         point = Point(body["stage"], body["done"], *resumed(self.pieces, start, arrays, layout, body["recording"]))
         self._check_step(point)
         return point
@@ -321,11 +361,12 @@ class Checkpoints(AbstractWatcher):
 
     def _tidy(self) -> None:
         """Removes what a process that was killed has left half-written."""
-        known = _numbers(self.folder)
-        for path in self.folder.iterdir():
-            unconfirmed = _NUMBER.fullmatch(path.name) and int(path.name) not in known
-            if unconfirmed or ".orbax-checkpoint-tmp" in path.name or path.name.startswith(".partial-"):
-                _remove(path)
+        with contextlib.suppress(OSError):
+            known = _numbers(self.folder)
+            for path in self.folder.iterdir():
+                unconfirmed = _NUMBER.fullmatch(path.name) and int(path.name) not in known
+                if unconfirmed or ".orbax-checkpoint-tmp" in path.name or path.name.startswith(".partial-"):
+                    _remove(path)
 
     def _record(self, number: int) -> pathlib.Path:
         return self.folder / f"{number:06d}.json"
@@ -342,10 +383,6 @@ def _orbax() -> Any:
     import orbax.checkpoint  # takes a second, which runs without checkpoints need not wait
 
     return orbax.checkpoint
-
-
-class Refused(ValueError):
-    """A checkpoint of another run."""
 
 
 def _key(i: int) -> str:
@@ -418,6 +455,6 @@ def _locked(folder: pathlib.Path) -> filelock.FileLock | None:
             error = "is in use by another run. Wait for its end, or name another folder"
         except OSError as failure:
             error = f"cannot be written to ({failure}). Name another folder"
-    if _devices.any_of(error is not None):
-        raise ValueError(f"checkpoint = {folder} {error or 'was refused to the first process'}.")
+    if _devices.any_process(error is not None):
+        raise Refused(f"checkpoint = {folder} {error or 'was refused to the first process'}.")
     return lock

@@ -104,7 +104,7 @@ def agreed(*numbers: int) -> tuple[int, ...]:
     return tuple(int(n) for n in multihost_utils.broadcast_one_to_all(np.array(numbers, np.int32)))
 
 
-def any_of(wish: bool) -> bool:
+def any_process(wish: bool) -> bool:
     """Whether a process wishes it."""
     if jax.process_count() == 1:
         return wish

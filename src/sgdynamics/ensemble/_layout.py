@@ -82,5 +82,10 @@ def _cut(few: Any, many: Any, larger: Any) -> Cut | None:
     axes = [axis for axis, (n, m) in enumerate(zip(few.shape, many.shape, strict=True)) if m > n]
     if not axes:
         return None
+    if len(axes) > 1:
+        raise ValueError(
+            f"a statistic's sums hold an array of shape {few.shape} for 8 replicas in 4 groups and {many.shape} for "
+            "twice as many, but one axis alone may grow: sums must be those of each group, or of each replica."
+        )
     (axis,) = axes
     return Cut(axis, "replicas" if larger.shape[axis] > few.shape[axis] else "groups")

@@ -40,6 +40,7 @@ from sgdynamics.ensemble import _devices, _kernels
 from sgdynamics.ensemble._core import Kernel, evolve, is_statistic, replicate
 from sgdynamics.ensemble._layout import Layout
 from sgdynamics.ensemble._pieces import resized
+from sgdynamics.ensemble._run import Refused
 from sgdynamics.statistics import AbstractStatistic, Groups, Records
 
 SMALL = 2**26
@@ -114,11 +115,16 @@ def check(
     """An error where the run needs more memory than there is, with the number of replicas that would fit."""
     there = available(_device(_devices.mesh_for(groups, mesh)))
     run = _Run(dynamics, statistics, kernel, every, dtype, mesh)
-    if there is None or run.rough(groups) <= max(SMALL, NEGLIGIBLE * there):
-        return
+    # hosts differ in what else they do: where one refuses, all do
+    small = there is None or run.rough(groups) <= max(SMALL, NEGLIGIBLE * there)
+    refusal = None if small else _judged(run, groups, there)
+    if _devices.any_process(refusal is not None):
+        raise Refused(refusal or "another process has too little memory for this run.")
+
+
+def _judged(run: "_Run", groups: Groups, there: int) -> str | None:
     needed = run.memory(groups)
-    if needed.total > there:
-        raise ValueError(_refusal(run, groups, needed, there))
+    return _refusal(run, groups, needed, there) if needed.total > there else None
 
 
 def _refusal(run: "_Run", groups: Groups, needed: Memory, there: int) -> str:

@@ -55,7 +55,7 @@ class OneDevice:
     def start(self, start: Start, key: PRNGKey) -> Replicas:
         """The replicas before their first step, after the statistics' own checks."""
         replicas = _start(self.task.dynamics, start, key, self.task.keep)
-        self.sums = Plain(self.task, replicas)
+        self.sums = Plain(self.task, jax.eval_shape(lambda replicas: replicas, replicas))
         return replicas
 
     def open(self, replicas: Replicas) -> Sums:

@@ -26,6 +26,10 @@ CHUNK_SECONDS = 0.5
 BLOCK = 64
 
 
+class Refused(ValueError):
+    """A run that cannot be made here: too little memory, a folder that is another run's or cannot be written to."""
+
+
 class Stage(NamedTuple):
     """`count` pieces of `steps` steps each, with a record after each or without."""
 

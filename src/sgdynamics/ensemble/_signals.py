@@ -19,6 +19,9 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
         self.signal = number
 
+    def __reduce__(self) -> tuple:
+        return type(self), (str(self), self.signal)  # it may come from another process
+
 
 class Wish:
     """Notes the first signal that asks to stop: `number`."""
@@ -29,7 +32,8 @@ class Wish:
 
     def __enter__(self) -> "Wish":
         if threading.current_thread() is threading.main_thread():
-            self._before = {kind: signal.signal(kind, self._note) for kind in NOTED}
+            heard = [kind for kind in NOTED if signal.getsignal(kind) is not signal.SIG_IGN]
+            self._before = {kind: signal.signal(kind, self._note) for kind in heard}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -124,6 +124,11 @@ def simulate(
     replicas, steps = _checks.count("replicas", replicas), _checks.count("steps", steps)
     burn_in, every = _checks.count("burn_in", burn_in, least=0), _checks.count("every", every)
     groups = _checks.count("groups", groups)
+    if burn_in + steps >= 2**31:
+        raise ValueError(
+            f"burn_in + steps = {burn_in + steps}, but a step's number must be below 2³¹. Go on from `.state` in "
+            "another run, with another key."
+        )
     if every > steps:
         raise ValueError(f"every = {every}, but it must be at most steps = {steps}, or nothing is recorded.")
     _records_meet_every_position(dynamics, steps, every)
@@ -139,12 +144,9 @@ def simulate(
     positions, velocities = starts(dynamics, initial, replicas, start_key)
     memory = getattr(initial, "memory", None)
     sizes = {"replicas": replicas, "groups": groups, "burn_in": burn_in, "steps": steps, "every": every}
-    configuration = cache(
-        lambda whole=(dynamics, statistics): table(
-            dynamics=whole[0], statistics=whole[1], initial=initial, key=key, kernel=_kernels.name(kernel),
-            dtype=dtype.name, divergence=divergence, **sizes,
-        )
-    )  # fmt: skip
+    how = {"dtype": dtype.name, "x64": jax.config.jax_enable_x64, "divergence": divergence}
+    given = {"dynamics": dynamics, "statistics": statistics, "initial": initial, "key": key}  # before they are cast
+    configuration = cache(lambda: table(**given, kernel=_kernels.name(kernel), **how, **sizes))
     record = provenance(dynamics, initial, kernel, dtype, replicas, steps, burn_in, every, groups, key)
     dynamics, statistics, kernel, positions, velocities = cast(
         (dynamics, statistics, kernel, positions, velocities), dtype

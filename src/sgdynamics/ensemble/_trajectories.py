@@ -327,7 +327,7 @@ def _first_alone(action: Callable[[], None]) -> None:
             action()
         except (OSError, ValueError) as failure:
             error = failure
-    if _devices.any_of(error is not None):
+    if _devices.any_process(error is not None):
         raise error or ValueError("trajectories: the first process has failed, and tells why.")
 
 

@@ -39,4 +39,3 @@ from sgdynamics.experiments._run import run as run
 from sgdynamics.experiments._store import Record as Record
 from sgdynamics.experiments._store import load as load
 from sgdynamics.experiments._store import save as save
-from sgdynamics.experiments._working import InUse as InUse

@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import signal
 import statistics
 import time
 import traceback
@@ -58,7 +59,7 @@ def reproduce(plans: Sequence[Plan], *, jobs: int = 1, quiet: bool = False) -> I
         yield from (_reproduced(plan, Silence() if quiet else Bars()) for plan in plans)
         return
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_hear_the_first_alone)
     try:
         running = {pool.submit(_in_a_process, plan.experiment.name, _all_else(plan)): plan for plan in plans}
         for done in as_completed(running):
@@ -67,7 +68,7 @@ def reproduce(plans: Sequence[Plan], *, jobs: int = 1, quiet: bool = False) -> I
         # an interrupt ends the run, not after all that is still waiting; what is running keeps what it has come to
         pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
+            process.terminate()  # heard by `_stop` or, in an ensemble, by what makes checkpoints
 
 
 def _result(done: Future, plan: Plan) -> Reproduced:
@@ -124,7 +125,35 @@ def _all_else(plan: Plan) -> dict[str, Any]:
 
 
 def _in_a_process(name: str, plan: dict[str, Any]) -> Reproduced:
+    if _Worker.stopping:
+        return _failed(name, 0.0, RuntimeError("not begun: stopped before"))
     jax.config.update("jax_enable_x64", True)
     if next(_done) % EXPERIMENTS_BETWEEN == 0:
         jax.clear_caches()
-    return _reproduced(Plan(_registry.get(name), **plan), Silence())
+    _Worker.busy = True
+    try:
+        return _reproduced(Plan(_registry.get(name), **plan), Silence())
+    except KeyboardInterrupt as stop:
+        _Worker.stopping = True
+        return _failed(name, 0.0, RuntimeError(f"stopped: {stop}"))
+    finally:
+        _Worker.busy = False
+
+
+class _Worker:
+    """What a process of the pool knows of itself."""
+
+    busy = stopping = False
+
+
+def _hear_the_first_alone() -> None:
+    """In a process of the pool: a terminal's ctrl-C reaches all processes, and a second signal ends a run without a
+    checkpoint. So the first process alone tells the others to stop, and once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, frame: object) -> None:
+    _Worker.stopping = True
+    if _Worker.busy:  # an idle process that died would break the pool
+        raise KeyboardInterrupt

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import xarray as xr
 
-from sgdynamics import _atomic
+from sgdynamics import _atomic, ensemble
 from sgdynamics.experiments import _config, _earlier, _provenance, _store, _working
 from sgdynamics.experiments._progress import Bars, Progress
 from sgdynamics.experiments._registry import Experiment, Result, get
@@ -90,7 +90,8 @@ def execute(plan: Plan, progress: Progress | None = None, tell: Callable[[str], 
     """
     parameters = _config.to_mapping(plan.config)
     before = _earlier.look(plan.folder, plan.experiment, parameters, force=plan.force)
-    if before.record is not None:
+    missing = ensemble.any_process(before.record is None)
+    if before.record is not None and not missing:
         return _found(plan, before.record)
     if before.why and tell is not None:
         tell(before.why)

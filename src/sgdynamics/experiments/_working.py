@@ -11,7 +11,7 @@ without being asked: `resume` goes on from it, `force` begins anew.
 import contextlib
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import filelock
 import jax
@@ -19,10 +19,6 @@ import jax
 from sgdynamics import ensemble
 
 LOCK = "lock"
-
-
-class InUse(ValueError):
-    """Two runs of one result."""
 
 
 def folder_of(result: pathlib.Path) -> pathlib.Path:
@@ -44,13 +40,24 @@ def working(result: pathlib.Path, *, resume: bool) -> Iterator[None]:
     """While the result is computed: holds the lock, and gives every ensemble a folder of its own. What is there is
     thrown away first, unless the run resumes. Of several processes the first takes the lock."""
     folder = folder_of(result)
-    with _locked(folder) if jax.process_index() == 0 else contextlib.nullcontext():
-        if not resume and jax.process_index() == 0:
-            _empty(folder)
+    with contextlib.ExitStack() as stack:
+        _agreed(lambda: stack.enter_context(_locked(folder)))
+        _agreed(lambda: None if resume else _empty(folder))
         with ensemble.checkpointing(folder):
             yield
-        if jax.process_index() == 0:
-            _empty(folder)
+        _agreed(lambda: _empty(folder))
+
+
+def _agreed(act: Callable[[], object]) -> None:
+    """`act()` in the first process, before any other goes on; where it is refused there, it is in all."""
+    error = None
+    if jax.process_index() == 0:
+        try:
+            act()
+        except (ensemble.Refused, OSError) as failure:
+            error = failure
+    if ensemble.any_process(error is not None):
+        raise ensemble.Refused(str(error) if error else "the first process was refused")
 
 
 @contextlib.contextmanager
@@ -61,12 +68,13 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise InUse(f"{folder} is in use: this result is being computed by another process.") from None
+        raise ensemble.Refused(f"{folder} is in use: this result is being computed by another process.") from None
     try:
         yield
     finally:
-        if not any(path.name != LOCK for path in folder.iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody may have removed it
+            if not any(path.name != LOCK for path in folder.iterdir()):
+                shutil.rmtree(folder, ignore_errors=True)
         lock.release()
         with contextlib.suppress(OSError):  # a run that fails leaves no empty folders
             for parent in above:
@@ -74,6 +82,5 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _empty(folder: pathlib.Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob("*/"):
+        shutil.rmtree(path, ignore_errors=True)

@@ -66,7 +66,11 @@ class AbstractStatistic(eqx.Module):
 
     @abc.abstractmethod
     def init(self, states: Any, alive: Mask, groups: Groups, records: Records) -> Any:
-        """Empty sums; `states`, at step 0, gives the reference point and the first origins."""
+        """Empty sums; `states`, at step 0, gives the reference point and the first origins.
+
+        Their arrays have one axis of groups or one of replicas; any other array is the same whatever the replicas: on
+        several devices each updates the sums of its own groups, and knows of no other.
+        """
 
     @abc.abstractmethod
     def update(self, sums: Any, states: Any, alive: Mask, record: Record) -> Any:
