@@ -20,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,7 @@ def main(base: str, mounts: bool) -> None:
         try:
             found, passes = scenario(folder / scenario.__name__), True
         except Exception as error:
+            traceback.print_exc()
             found, passes = f"{type(error).__name__}: {error}", False
         print(json.dumps({"scenario": scenario.__name__.replace("_", " "), "found": found, "passes": passes}))
     for scenario in () if mounts else (read_only, turned_read_only):
@@ -81,12 +83,21 @@ def simulated(folder: pathlib.Path | None, at: int = TOTAL + 1, then: Callable[[
     return CASES[NAME].simulate(STEPS, checkpoint=folder and Checkpoint(folder, seconds=0), progress=progress)
 
 
-def unharmed(folder: pathlib.Path, at: int, fault: Callable[[], None]) -> list[str]:
-    """A run with a fault after so many steps goes on to the right result; what it warned of."""
+def unharmed(folder: pathlib.Path, fault: Callable[[], None]) -> tuple[list[str], int]:
+    """A run with a fault in the middle goes on to the right result; what it warned of, and the step of the last
+    checkpoint before."""
+    before = 0
+
+    def after_a_checkpoint() -> None:
+        nonlocal before
+        before = confirmed(folder)[1]
+        fault()
+
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        right(folder, simulated(folder, at, fault))
-    return [str(warning.message) for warning in told]
+        right(folder, simulated(folder, TOTAL // 2, after_a_checkpoint))
+    expect(before > 0, "there was no checkpoint before the fault")
+    return [str(warning.message) for warning in told], before
 
 
 def right(folder: pathlib.Path, result: Ensemble) -> None:
@@ -110,25 +121,24 @@ def full(folder: pathlib.Path) -> str:
     folder.mkdir()
     mounted("-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", folder)
     filler = folder / "filler"
-    told = unharmed(folder, TOTAL // 2, lambda: fill(filler))
+    told, before = unharmed(folder, lambda: fill(filler))
     expect(any("could not be written" in text for text in told), f"no warning of it: {told}")
-    expect(confirmed(folder)[1] < TOTAL, "the disk was not full")
     filler.unlink()
-    return f"{len(told)} warnings, right result; later resumed at step {resumes(folder, TOTAL // 4)}"
+    return f"{len(told)} warnings, right result; later resumed at step {resumes(folder, before)}"
 
 
 def limited(folder: pathlib.Path) -> str:
     """In place of a full disk: no file may grow."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    told = unharmed(folder, TOTAL // 2, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16, before[1])))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    told, before = unharmed(folder, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16, unlimited[1])))
+    resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     expect(any("could not be written" in text for text in told), f"no warning of it: {told}")
-    return f"{len(told)} warnings, right result; later resumed at step {resumes(folder, TOTAL // 4)}"
+    return f"{len(told)} warnings, right result; later resumed at step {resumes(folder, before)}"
 
 
 def vanished(folder: pathlib.Path) -> str:
-    told = unharmed(folder, TOTAL // 2, lambda: shutil.rmtree(folder, ignore_errors=True))
+    told, _ = unharmed(folder, lambda: shutil.rmtree(folder, ignore_errors=True))
     expect(confirmed(folder)[1] == TOTAL, "no checkpoint of the end")
     return (
         f"{len(told)} warnings, right result; checkpoints were made again, of the end at step {resumes(folder, TOTAL)}"
@@ -159,16 +169,16 @@ def read_only(folder: pathlib.Path) -> str:
         raise AssertionError("it was not refused")
     expect(str(folder) in said and "cannot be written to" in said, said)
     turn(folder, "rw")
-    return f"refused by name before anything runs; later resumed at step {resumes(folder, TOTAL // 4)}"
+    return f"refused by name before anything runs; later resumed at step {resumes(folder, 1)}"
 
 
 def turned_read_only(folder: pathlib.Path) -> str:
     folder.mkdir()
     # an empty read-only file system in its place: what is open for writing, such as the lock, cannot be turned
-    told = unharmed(folder, TOTAL // 2, lambda: mounted("-t", "tmpfs", "-o", "ro", "tmpfs", folder))
+    told, before = unharmed(folder, lambda: mounted("-t", "tmpfs", "-o", "ro", "tmpfs", folder))
     subprocess.run(["umount", str(folder)], check=True)
     expect(any("could not be written" in text for text in told), f"no warning of it: {told}")
-    return f"{len(told)} warnings, right result; later resumed at step {resumes(folder, TOTAL // 4)}"
+    return f"{len(told)} warnings, right result; later resumed at step {resumes(folder, before)}"
 
 
 def stopped(folder: pathlib.Path) -> None:

@@ -73,3 +73,19 @@ def test_folders_that_fail(tmp_path):
     found = disks.outcomes(tmp_path / "disks", tmp_path / "cache")
     assert len(found) == 5 and all(outcome["passes"] for outcome in found), found
     assert events(tmp_path / "disks" / "vanished", "finished")
+
+
+def test_what_the_writer_fails_at_as_it_is_closed_costs_nothing(tmp_path, monkeypatch):
+    """A disk that is full at the very end: orbax raises what it could not write once more, at each call."""
+    errors, closed = [OSError(28, "No space left on device")], []
+
+    def close(self):
+        if errors:
+            raise errors.pop()
+        closed.append(self)
+
+    monkeypatch.setattr("orbax.checkpoint.AsyncCheckpointer.close", close)
+    whole = CASES["draws"].simulate(140, burn_in=0)
+    result = CASES["draws"].simulate(140, burn_in=0, checkpoint=tmp_path)
+    assert np.array_equal(result.state.position, whole.state.position) and not errors
+    assert CASES["draws"].simulate(140, burn_in=0, checkpoint=tmp_path).provenance["steps_done"] == 140 and closed

@@ -115,6 +115,7 @@ class Checkpoints(AbstractWatcher):
         self.confirming = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self.confirmation: futures.Future | None = None
         self.over = False
+        self.failures = 0
         self.kept = -1  # the step of the last checkpoint that counts; the first process knows
 
     def __enter__(self) -> "Checkpoints":
@@ -130,12 +131,19 @@ class Checkpoints(AbstractWatcher):
         try:
             self._settled()
             self.confirming.shutdown()
-            self.writer.close()
+            self._close()
             if error is not None and not isinstance(error, Interrupted):
                 self.journal.note("failed", error=repr(error))
         finally:
             if self.lock is not None:
                 self.lock.release()
+
+    def _close(self) -> None:
+        """Closes the writer. What it failed to write was told before: it raises one more such error at each call, and
+        none of them may cost the run its result."""
+        for _ in range(self.failures + 1):
+            with contextlib.suppress(Exception):
+                return self.writer.close()
 
     def _open(self) -> None:
         self.lock = _locked(self.folder)
@@ -224,6 +232,7 @@ class Checkpoints(AbstractWatcher):
             kept = {_key(i): x for i, x in enumerate(arrays) if x.size}  # orbax refuses arrays without entries
             self.writer.save(self._arrays_of(self.number), args=_orbax().args.StandardSave(kept), force=True)
         except (OSError, ValueError, RuntimeError) as error:
+            self.failures += 1
             self._complain(f"checkpoint {self._record(self.number)} could not be written: {error}")
         else:
             self.confirmation = self.confirming.submit(self._confirm, self.number, self._about(point, arrays))
@@ -247,6 +256,7 @@ class Checkpoints(AbstractWatcher):
             if confirmation is not None:
                 confirmation.result()
         except Exception as error:  # whatever orbax's threads raise: the run itself is well
+            self.failures += 1
             self._complain(f"checkpoint {self._record(self.number)} could not be written: {error}")
             if jax.process_index() == 0:
                 self._tidy()  # what is half-written would fill the disk
