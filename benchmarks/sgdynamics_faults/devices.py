@@ -15,7 +15,7 @@ from sgdynamics_faults.cases import CASES, FORMS
 from sgdynamics_faults.kills import Place
 from sgdynamics_faults.processes import Difference, Job, confirmed, difference, events, finished
 
-LAYOUTS = {"2 devices": (2, 1), "3 devices": (3, 1), "2 processes": (1, 2)}
+LAYOUTS = {"2 devices": (2, 1), "2 processes": (1, 2)}
 """(devices of a process, processes); each is compared with one device."""
 EQUAL = (
     "draws alone, reference step", "regression, residuals", "regression, counts", "regression, parameters",

@@ -42,7 +42,7 @@ def outcomes(folder: pathlib.Path, cache: pathlib.Path) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "sgdynamics_faults.disks", str(folder)]
     if os.geteuid() == 0 and shutil.which("unshare") and subprocess.run(["unshare", "-m", "true"]).returncode == 0:
         command = ["unshare", "-m", *command, "mounts"]
-    made = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment(cache))
+    made = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, env=environment(cache))
     if made.returncode != 0:
         raise RuntimeError(f"the scenarios ended with {made.returncode}: {made.stderr[-3000:]}")
     return [json.loads(line) for line in made.stdout.splitlines() if line.startswith("{")]

@@ -17,7 +17,7 @@ import numpy as np
 
 INTERRUPTED = 3
 """The exit code of a worker that a signal has ended with a checkpoint."""
-LONGEST = 200.0
+LONGEST = 500.0
 """Seconds after which a process hangs."""
 
 
@@ -107,7 +107,11 @@ def finished(job: Job, log: pathlib.Path, cache: pathlib.Path) -> Worker:
     jobs = [dataclasses.replace(job, process=i, port=_port() if i == 0 else 0) for i in range(job.processes)]
     jobs = [dataclasses.replace(one, port=jobs[0].port) for one in jobs]
     workers = [Worker(one, log.with_name(f"{log.stem}-{one.process}.log"), cache) for one in jobs]
-    codes = [worker.end() for worker in workers]
+    try:
+        codes = [worker.end() for worker in workers]
+    finally:
+        for worker in workers:  # one that waits for another that has failed
+            worker.process.kill()
     for worker, code in zip(workers, codes, strict=True):
         if code != 0:
             raise RuntimeError(f"a worker ended with {code}: {worker.errors()[-3000:]}")
