@@ -142,3 +142,22 @@ def test_bars_write_to_standard_error_only(example, tmp_path, capsys):
 
 def test_the_commit_is_that_of_the_source_or_none():
     assert commit() is None or len(commit().split("+")[0]) == 40
+
+
+@pytest.mark.parametrize(
+    "name, change",
+    [
+        ("beyond/ivfr_depth", {"strengths": ()}),
+        ("gross2024/fig9b", {"substeps": (1, 2, 3)}),
+        ("corlouer2026/finite_data", {"singular_values": ()}),
+        ("corlouer2026/learning_times", {"singular_values": ()}),
+        ("corlouer2026/drift", {"singular_values": ()}),
+        ("gross2024/fig3b", {"ratios": ()}),
+        ("kuehn2025/fig21", {"momentum": -1.0}),
+        ("kunin2023/fig6", {"momentum": float("nan")}),
+    ],
+)
+def test_a_bad_value_is_refused_by_its_own_name(name, change):
+    (field,) = change
+    with pytest.raises(ValueError, match=rf"^{field} = "):
+        replace(experiments.get(name).preset("quick"), **change)

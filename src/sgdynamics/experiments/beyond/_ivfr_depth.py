@@ -83,6 +83,7 @@ class IvfrDepthConfig:
         _checks.count("distinct", self.distinct, least=self.inputs + 1)
         for name in ("learning_rate", "label_noise_std", "target_std", "least_share"):
             _checks.positive(name, getattr(self, name))
+        _checks.require("strengths", self.strengths, len(self.strengths) == 2, allowed="two: least and largest")
         least, largest = self.strengths
         _checks.require("strengths", self.strengths, 0 < least < largest, allowed="ascending and positive")
         _checks.require("replicas", self.replicas, self.replicas % 64 == 0 and self.replicas >= 128,

@@ -59,6 +59,7 @@ class DriftConfig:
     """Of everything random."""
 
     def __post_init__(self):
+        _checks.require("singular_values", self.singular_values, len(self.singular_values) > 0, allowed="at least one")
         s = _checks.positive("singular_values", np.asarray(self.singular_values))
         if list(s) != sorted(s, reverse=True):
             raise ValueError(f"singular_values = {self.singular_values}, but they must descend: states are in order.")

@@ -92,6 +92,7 @@ class FiniteDataConfig:
     """Of everything random."""
 
     def __post_init__(self):
+        _checks.require("singular_values", self.singular_values, len(self.singular_values) > 0, allowed="at least one")
         _checks.positive("singular_values", np.asarray(self.singular_values))
         for name in ("width", "hidden", "batch_size", "large_batch"):
             _checks.count(name, getattr(self, name))

@@ -79,6 +79,7 @@ class LearningTimesConfig:
     """Of everything random."""
 
     def __post_init__(self):
+        _checks.require("singular_values", self.singular_values, len(self.singular_values) > 0, allowed="at least one")
         _checks.positive("singular_values", np.asarray(self.singular_values))
         for name in ("amplitude", "learning_rate"):
             _checks.positive(name, getattr(self, name))

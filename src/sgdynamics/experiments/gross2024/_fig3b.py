@@ -67,6 +67,7 @@ class Fig3bConfig:
     def __post_init__(self):
         _checks.count("inputs", self.inputs, least=2)
         _checks.count("realisations", self.realisations, least=2)
+        _checks.require("ratios", self.ratios, len(self.ratios) > 0, allowed="at least one")
         ascending = self.ratios == tuple(sorted(set(self.ratios)))
         _checks.require("ratios", self.ratios, ascending, allowed="ascending")
         least = 1 + 4 / self.inputs

@@ -73,6 +73,7 @@ class Fig9bConfig:
         _checks.count("inputs", self.inputs, least=3)
         _checks.count("hidden", self.hidden, least=2)
         _checks.count("samples", self.samples, least=self.inputs + 1)
+        _checks.require("substeps", self.substeps, len(self.substeps) == 2, allowed="two: coarse and fine")
         coarse, fine = (_checks.count("substeps", n) for n in self.substeps)
         _checks.require("substeps", self.substeps, coarse < fine, allowed="ascending: coarse, fine")
         _checks.require("steps", self.steps, self.steps % RECORDS == 0, allowed=f"a multiple of {RECORDS}")

@@ -86,6 +86,7 @@ class Fig21Config:
         _checks.count("replicas", self.replicas, least=8)
         for name in ("learning_rate", "softest", "stiffest"):
             _checks.positive(name, getattr(self, name))
+        _checks.require("momentum", self.momentum, 0 <= self.momentum < 1, allowed="in [0, 1)")
         for name in AXES:
             values = getattr(self, _plural(name))
             new = len({*values, getattr(self, name)}) == len(values) + 1

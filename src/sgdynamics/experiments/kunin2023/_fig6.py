@@ -72,6 +72,7 @@ class Fig6Config:
             _checks.count(name, getattr(self, name))
         _checks.count("replicas", self.replicas, least=2, remedy="One replica has no error.")
         _checks.require("steps", self.steps, self.steps >= 3 * self.every, allowed="at least 3 × every")
+        _checks.require("momentum", self.momentum, 0 <= self.momentum < 1, allowed="in [0, 1)")
         for plural, name in (
             ("learning_rates", "learning_rate"),
             ("batch_sizes", "batch_size"),
