@@ -148,7 +148,7 @@ FORMS = {
     "regression, residuals": _of(lambda: _descent(_regression(), 4), _form(_regression_residual.build)),
     "regression, counts": _of(lambda: _descent(_regression(), 4), _form(_regression_counts.build)),
     "regression, parameters": _of(lambda: _descent(_regression(), 4), _form(_regression_parameters.build)),
-    "deep linear": _of(lambda: _descent(_deep_linear(), Online(1))),
+    "deep linear SGD": _of(lambda: _descent(_deep_linear(), Online(1))),
     "deep linear Langevin": _of(
         lambda: sgd.Langevin(_deep_linear(), learning_rate=0.05, sampler=Online(1), substeps=1)
     ),
@@ -157,7 +157,7 @@ FORMS = {
     "linear process": _of(lambda: LinearProcess(A, N, time_step=0.1)),
     "linear modes": _of(lambda: LinearModes(np.tile(A, (3, 1, 1)), np.tile(N, (3, 1, 1)), time_step=0.1)),
     "network, generic": _of(lambda: _descent(_network(), 4), lambda dynamics: GenericKernel()),
-    "network": _of(lambda: _descent(_network(), 4)),
+    "network SGD": _of(lambda: _descent(_network(), 4)),
     "Langevin, network": _of(lambda: _langevin(_network())),
 }
 """What is run on several devices: every kernel there is on CPUs."""

@@ -19,7 +19,7 @@ LAYOUTS = {"2 devices": (2, 1), "2 processes": (1, 2)}
 """(devices of a process, processes); each is compared with one device."""
 EQUAL = (
     "draws alone, reference step", "regression, residuals", "regression, counts", "regression, parameters",
-    "deep linear", "deep linear Langevin", "Langevin, regression", "underdamped, regression", "linear process",
+    "deep linear SGD", "deep linear Langevin", "Langevin, regression", "underdamped, regression", "linear process",
     "linear modes", "network, generic",
 )  # fmt: skip
 """The kernels, at these sizes, of which every bit is the same on any number of devices, states and statistics."""

@@ -6,8 +6,8 @@ import signal
 import numpy as np
 import pytest
 
-from sgdynamics_faults import disks, kills
-from sgdynamics_faults.cases import CASES, KINDS
+from sgdynamics_faults import devices, disks, kills
+from sgdynamics_faults.cases import CASES, FORMS, KINDS
 from sgdynamics_faults.kills import Place
 from sgdynamics_faults.processes import Job, confirmed, difference, events, finished, unconfirmed
 
@@ -15,6 +15,7 @@ from sgdynamics_faults.processes import Job, confirmed, difference, events, fini
 def test_every_kind_of_statistic_is_in_a_run_that_is_killed():
     killed = {name for name, _ in kills.TRIALS}
     assert {kind for name in killed for kind in CASES[name].statistics} == set(KINDS) and killed == set(CASES)
+    assert not CASES.keys() & FORMS.keys() and set(devices.EQUAL) < set(FORMS)  # a worker knows a run by its name
 
 
 def saved(path, **arrays):
@@ -57,14 +58,14 @@ def test_kills_are_spread_over_all_moments():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("devices", [1, 2])
-def test_a_run_that_is_killed_again_and_again_loses_nothing(tmp_path, devices):
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_run_that_is_killed_again_and_again_loses_nothing(tmp_path, count):
     place = Place(tmp_path / "runs", tmp_path / "cache", tmp_path / "references")
-    folder = place.references / str(devices)
-    finished(Job(["draws"], None, str(folder), devices), folder / "log.log", place.cache)
-    trial = kills.killed("draws", devices, 4, 1, place)
+    folder = place.references / str(count)
+    finished(Job(["draws"], None, str(folder), count), folder / "log.log", place.cache)
+    trial = kills.killed("draws", count, 4, 1, place)
     assert trial.losses == [] and trial.kills == 4 and trial.ends >= 1 and trial.interrupted_saves >= 1
-    trial = kills.interrupted("draws", devices, signal.SIGTERM, place)
+    trial = kills.interrupted("draws", count, signal.SIGTERM, place)
     assert trial.losses == [] and trial.kills == 2 and len(trial.resumed) == 3
 
 
