@@ -18,6 +18,7 @@ from every_statistic import every_statistic
 
 import sgdynamics as sgd
 from sgdynamics.ensemble import Checkpoint, Interrupted, _run, checkpointing
+from sgdynamics.ensemble._checkpoints import saving_for
 from sgdynamics.ensemble._configuration import differences, table
 from sgdynamics.samplers import Epochs
 
@@ -167,6 +168,7 @@ def test_what_a_function_uses_tells_it_apart(monkeypatch):
 
 
 WORDS = """
+from sgdynamics.ensemble._checkpoints import saving_for
 from sgdynamics.ensemble._configuration import digest, table
 import jax, optax, sgdynamics as sgd
 def of(state):
@@ -348,7 +350,7 @@ def test_bad_folders_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"checkpoint = .* cannot be written to"):
         simulated(pathlib.Path("/proc/sgdynamics"))
     with pytest.raises(ValueError, match="checkpoint = True, but it must be a folder or a Checkpoint"):
-        simulated(True)
+        saving_for(True, dict)
     with pytest.raises(ValueError, match="seconds = -1"):
         Checkpoint(tmp_path, seconds=-1)
     with pytest.raises(ValueError, match="keep = 0"):

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import pytest
 
-import sgdynamics as sgd
 from sgdynamics.ensemble import _compiled, _devices
 from sgdynamics.statistics import Groups
 
@@ -195,10 +194,8 @@ def test_a_device_that_the_user_has_chosen_does_it_all():
 
 
 def test_what_is_no_mesh_is_refused():
-    data = sgd.data.teacher_student(jax.random.key(0), samples=5, inputs=2, label_noise_std=0.1)
-    dynamics = sgd.SGD(sgd.Problem(sgd.networks.Linear(2, 1), data), learning_rate=0.1, sampler=1)
     with pytest.raises(ValueError, match=r"mesh is 8, but it must be a jax.sharding.Mesh"):
-        sgd.simulate(dynamics, sgd.statistics.Mean(), replicas=2, steps=1, key=jax.random.key(0), mesh=8)
+        _devices.check_mesh(8)
 
 
 @pytest.mark.parametrize("devices", [1, 2])

@@ -88,7 +88,7 @@ def checkpointing(folder: str | os.PathLike, *, seconds: float | int = 60.0, kee
         _ambient.reset(token)
 
 
-def saving_for(asked: str | os.PathLike | Checkpoint | None, configuration: Callable[[], Table]) -> Checkpoint | None:
+def saving_for(asked: Any, configuration: Callable[[], Table]) -> Checkpoint | None:
     """Where a run keeps its checkpoints, by what it is asked for or by where it runs; None for nowhere."""
     if isinstance(asked, Checkpoint):
         return asked
