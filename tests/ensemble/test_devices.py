@@ -93,7 +93,7 @@ for name in names:
     }
 # the control: a loop with a sum over devices in it is found out
 if jax.process_count() == 1 < jax.device_count():
-    mesh = jax.make_mesh((jax.device_count(),), ("replicas",))
+    mesh = jax.make_mesh((jax.device_count(),), ("replicas",), axis_types=(jax.sharding.AxisType.Auto,))
     P = jax.sharding.PartitionSpec
     total = lambda x: jax.lax.fori_loop(0, 9, lambda i, x: x + jax.lax.psum(x, "replicas"), x)
     summed = jax.jit(jax.shard_map(total, mesh=mesh, in_specs=P("replicas"), out_specs=P("replicas")))
