@@ -1,7 +1,6 @@
 """`python -m sgdynamics_calibration [--seeds N] [--out DIR]`: prints and writes the tables; 1 where one fails."""
 
 import argparse
-import json
 import pathlib
 import sys
 import time
@@ -11,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sgdynamics_benchmarks.account import part, verdict, write
 from sgdynamics_benchmarks.timing import machine
 from sgdynamics_calibration import alarms, bias, judge, power
 from sgdynamics_calibration.cases import CASES, GROUPS, REPLICAS, STEPS
@@ -33,12 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = lambda what: print(f"  … {what} ({time.perf_counter() - started:.0f} s)", flush=True)
     drawn = sample(chosen.seeds, told=told)
     parts = [linear(drawn), controls(drawn), false_alarms(drawn), biases(), powers(told=told)]
-    passes = all(part["passes"] for part in parts)
+    passes = all(table["passes"] for table in parts)
     seconds = {"seconds": time.perf_counter() - started, "processor_seconds": time.process_time()}
     record = {"machine": here, "passes": passes, "parts": parts} | seconds
-    chosen.out.mkdir(parents=True, exist_ok=True)
     path = chosen.out / "calibration.json"
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    write(record, path)
     spent = f"{seconds['seconds']:.0f} s, {seconds['processor_seconds']:.0f} s of processors"
     print(f"{'all as stated' if passes else 'NOT as stated'}: {spent}, written to {path}")
     return 0 if passes else 1
@@ -52,13 +51,13 @@ def linear(drawn: Sample) -> dict[str, Any]:
         kind = "linear" if CASES[case]().rows[name].linear else "nonlinear"
         passes = found.passes(len(table))
         values = (f"{found.distance_p:.2g}", *(f"{100 * share:.1f}" for share in found.coverage))
-        rows.append((name, case, kind, str(found.seeds), *values, _verdict(passes)))
+        rows.append((name, case, kind, str(found.seeds), *values, verdict(passes)))
     header = ("statistic", "problem", "kind", "seeds", "KS p", "in 68.3 %", "in 95 %", "in 99 %", "verdict")
     about = (
         f"z of {REPLICAS} replicas in {GROUPS} groups, {STEPS} records, against Student's t of {df}; "
         f"each p at {judge.LEVEL:g}/{judge.TESTS * len(table)}, {judge.LEVEL:g} for all"
     )
-    return _part("statistics", about, header, rows)
+    return part("statistics", about, header, rows)
 
 
 def controls(drawn: Sample) -> dict[str, Any]:
@@ -66,12 +65,12 @@ def controls(drawn: Sample) -> dict[str, Any]:
     df, rows = degrees_of_freedom(), []
     names = {f"{case} {row}": z for (case, row), z in drawn.z.items()}
     found = len(judge.rejected({name: SCALED * z for name, z in names.items()}, df))
-    rows.append((f"all errors too small by {SCALED}", f"{found} of {len(names)} rows rejected", _verdict(found > 0)))
+    rows.append((f"all errors too small by {SCALED}", f"{found} of {len(names)} rows rejected", verdict(found > 0)))
     naive = judge.judged(drawn.naive, df)
     seen = naive.distance_p < judge.LEVEL / (judge.TESTS * len(names))
     told = f"KS p {naive.distance_p:.2g}, in 95 %: {100 * naive.coverage[1]:.1f}"
-    rows.append(("process Mean, every record as independent", told, _verdict(seen)))
-    return _part("controls", "must be rejected", ("wrong errors", "found", "verdict"), rows)
+    rows.append(("process Mean, every record as independent", told, verdict(seen)))
+    return part("controls", "must be rejected", ("wrong errors", "found", "verdict"), rows)
 
 
 def false_alarms(drawn: Sample) -> dict[str, Any]:
@@ -80,12 +79,12 @@ def false_alarms(drawn: Sample) -> dict[str, Any]:
     for case, p in {**drawn.p_values, "all": np.concatenate(list(drawn.p_values.values()))}.items():
         for found in alarms.counted(p):
             counts = (str(found.seeds), str(found.count), f"{100 * found.count / found.seeds:.1f} %", str(found.limit))
-            rows.append((case, f"{found.level:g}", *counts, _verdict(found.passes)))
+            rows.append((case, f"{found.level:g}", *counts, verdict(found.passes)))
     rows.append(
-        ("any alarm at all", f"{alarms.LEVELS[0]:g}", "", "", "", "", _verdict(not alarms.silent(drawn.p_values)))
+        ("any alarm at all", f"{alarms.LEVELS[0]:g}", "", "", "", "", verdict(not alarms.silent(drawn.p_values)))
     )
     header = ("problem", "level", "comparisons", "alarms", "rate", "at most", "verdict")
-    return _part("false alarms of compare", f"right laws; limits by chance {alarms.CHANCE:g}", header, rows)
+    return part("false alarms of compare", f"right laws; limits by chance {alarms.CHANCE:g}", header, rows)
 
 
 def biases() -> dict[str, Any]:
@@ -93,10 +92,10 @@ def biases() -> dict[str, Any]:
     rows, found = [], bias.measured()
     for name, b in found.items():
         cells = (str(b.seeds), f"{b.bias:+.3f}", f"{b.error:.3f}", f"{b.plain:+.3f}", "yes" if b.must_see_plain else "")
-        rows.append((name, *cells, _verdict(b.within(len(found)))))
+        rows.append((name, *cells, verdict(b.within(len(found)))))
     header = ("statistic", "ensembles", "bias", "±", "without jackknife", "must be seen", "verdict")
     about = f"in standard errors, {bias.REPLICAS} replicas; bound 10/replicas^1.5 = {bias.BOUND:.3f}"
-    return _part("bias", about, header, rows)
+    return part("bias", about, header, rows)
 
 
 def powers(names: Sequence[str] = tuple(power.DUELS), told: Callable[[str], None] = print) -> dict[str, Any]:
@@ -106,23 +105,9 @@ def powers(names: Sequence[str] = tuple(power.DUELS), told: Callable[[str], None
         found = power.fought(name)
         told(name)
         lost = ", ".join(f"{wrong} {count}/{found.seeds}" for wrong, count in found.rejected.items())
-        rows.append((name, lost, f"{found.false_alarms}/{found.seeds}", _verdict(found.passes)))
+        rows.append((name, lost, f"{found.false_alarms}/{found.seeds}", verdict(found.passes)))
     header = ("model", "wrong ones rejected", "right one rejected", "verdict")
-    return _part("power of compare", f"level {power.LEVEL:g}", header, rows)
-
-
-def _verdict(passes: bool) -> str:
-    return "ok" if passes else "FAILS"
-
-
-def _part(title: str, about: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> dict[str, Any]:
-    """Prints a table, and gives it as plain values."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    line = lambda row: "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-    rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
-    print(f"\n{title}: {about}\n", *map(line, [header]), rule, *map(line, rows), "", sep="\n", flush=True)
-    passes = all(row[-1] == "ok" for row in rows)
-    return {"title": title, "about": about, "passes": passes, "header": header, "rows": rows}
+    return part("power of compare", f"level {power.LEVEL:g}", header, rows)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import argparse
 import concurrent.futures as futures
 import dataclasses
 import functools
-import json
 import pathlib
 import shutil
 import signal
@@ -14,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sgdynamics_benchmarks.account import OK, part, verdict, write
 from sgdynamics_benchmarks.timing import machine
 from sgdynamics_faults import devices, disks, kills
 from sgdynamics_faults.cases import CASES, FORMS
@@ -39,12 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts = made(chosen.kills, chosen.seed, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    passes = all(part["passes"] for part in parts)
+    passes = all(table["passes"] for table in parts)
     seconds = time.perf_counter() - started
     record = {"machine": here, "seed": chosen.seed, "passes": passes, "parts": parts, "seconds": seconds}
-    chosen.out.mkdir(parents=True, exist_ok=True)
     path = chosen.out / "faults.json"
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    write(record, path)
     print(f"{'nothing is lost' if passes else 'SOMETHING IS LOST'}: {seconds:.0f} s, written to {path}")
     return 0 if passes else 1
 
@@ -87,26 +86,26 @@ def killed(trials: Sequence[Trial], number: int) -> dict[str, Any]:
     for trial in trials:
         kinds = ", ".join(f"{kind} {trial.moments.count(kind)}" for kind in kills.MOMENTS if kind in trial.moments)
         cells = (kinds, str(trial.interrupted_saves), _steps(trial), f"{trial.ends} of {trial.ends}")
-        rows.append((trial.name, str(trial.devices), str(trial.kills), *cells, "; ".join(trial.losses) or "ok"))
+        rows.append((trial.name, str(trial.devices), str(trial.kills), *cells, "; ".join(trial.losses) or OK))
     whole = sum(trial.kills for trial in trials if not trial.losses)
     total = (str(whole) + " of " + str(number), "", str(sum(trial.interrupted_saves for trial in trials)), "", "")
-    rows.append(("kills that lost nothing", "", *total, "ok" if whole == number else "LOST"))
+    rows.append(("kills that lost nothing", "", *total, verdict(whole == number)))
     header = ("run", "devices", "kills", "when", "in a save", "resumed at step", "ends bit-equal", "verdict")
-    return _part("kill -9", "result bit for bit that of the uninterrupted run on as many devices", header, rows)
+    return part("kill -9", "result bit for bit that of the uninterrupted run on as many devices", header, rows)
 
 
 def stopped(trials: Sequence[Trial]) -> dict[str, Any]:
     rows = []
     for trial, kind in zip(trials, ("SIGTERM", "SIGINT"), strict=True):
         cells = (", ".join(trial.moments), _steps(trial), f"{trial.ends} of {trial.ends}")
-        rows.append((kind, trial.name, str(trial.devices), *cells, "; ".join(trial.losses) or "ok"))
+        rows.append((kind, trial.name, str(trial.devices), *cells, "; ".join(trial.losses) or OK))
     header = ("signal", "run", "devices", "when", "resumed at step", "ends bit-equal", "verdict")
-    return _part("signals", "ended with a checkpoint of the step they say, and resumed from it", header, rows)
+    return part("signals", "ended with a checkpoint of the step they say, and resumed from it", header, rows)
 
 
 def folders(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    rows = [(one["scenario"], one["found"], "ok" if one["passes"] else "FAILS") for one in outcomes]
-    return _part("folders that fail", "runs go on, and give the right result", ("fault", "found", "verdict"), rows)
+    rows = [(one["scenario"], one["found"], verdict(one["passes"])) for one in outcomes]
+    return part("folders that fail", "runs go on, and give the right result", ("fault", "found", "verdict"), rows)
 
 
 def crowded(place: Place) -> dict[str, Any]:
@@ -131,10 +130,9 @@ def elsewhere(chains: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
         for name, found in runs.items():
             apart, losses = found["apart"], found["losses"]
             near = apart.equal or (name not in devices.EQUAL_RUNS and devices.near(apart, CASES[name].dtype))
-            verdict = "; ".join(losses) or ("ok" if near else "LOST")
-            rows.append((chain, name, *_apart(apart), verdict))
+            rows.append((chain, name, *_apart(apart), "; ".join(losses) or verdict(near)))
     header = ("on", "run", "bit-equal", "states apart", "estimates apart", "verdict")
-    return _part("resumed on other devices", "against one device, uninterrupted", header, rows)
+    return part("resumed on other devices", "against one device, uninterrupted", header, rows)
 
 
 def forms(found: dict[str, dict[str, Difference]]) -> dict[str, Any]:
@@ -143,9 +141,9 @@ def forms(found: dict[str, dict[str, Difference]]) -> dict[str, Any]:
         for layout, apart in found[name].items():
             near = apart.equal or (name not in devices.EQUAL and devices.near(apart, FORMS[name].dtype))
             listed = "listed" if name in devices.EQUAL else "to rounding"
-            rows.append((name, layout, listed, *_apart(apart), "ok" if near else "FAILS"))
+            rows.append((name, layout, listed, *_apart(apart), verdict(near)))
     header = ("kernel", "on", "promised", "bit-equal", "states apart", "estimates apart", "verdict")
-    return _part("numbers of devices", "against one device; largest difference over largest number", header, rows)
+    return part("numbers of devices", "against one device; largest difference over largest number", header, rows)
 
 
 def _apart(apart: Difference) -> tuple[str, str, str]:
@@ -158,16 +156,6 @@ def _steps(trial: Trial) -> str:
 
 def told(what: str, started: float = time.perf_counter()) -> None:
     print(f"  … {what} ({time.perf_counter() - started:.0f} s)", flush=True)
-
-
-def _part(title: str, about: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> dict[str, Any]:
-    """Prints a table, and gives it as plain values."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    line = lambda row: "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-    rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
-    print(f"\n{title}: {about}\n", *map(line, [header]), rule, *map(line, rows), "", sep="\n", flush=True)
-    passes = all(row[-1] == "ok" for row in rows)
-    return {"title": title, "about": about, "passes": passes, "header": header, "rows": rows}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from crashes import Crash, crashing_after
 from every_statistic import every_statistic
 
 import sgdynamics as sgd
@@ -45,27 +46,10 @@ def same(a, b):
     return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(numbers(a), numbers(b), strict=True))
 
 
-class Crash(Exception):
-    pass
-
-
 def long(*values):
     """Cases that `make test-long` runs: each compiles for a second or two."""
     return [pytest.param(*value, marks=pytest.mark.long) if isinstance(value, tuple)
             else pytest.param(value, marks=pytest.mark.long) for value in values]  # fmt: skip
-
-
-def crashing_after(steps):
-    """Tells of progress by an error, once so many steps are done."""
-    done = 0
-
-    def progress(more):
-        nonlocal done
-        done += more
-        if done >= steps:
-            raise Crash
-
-    return progress
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -11,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from crashes import Crash, crashing_after
 
 import sgdynamics as sgd
-from sgdynamics.ensemble import Checkpoint, Trajectories, _run, _trajectories
+from sgdynamics.ensemble import Checkpoint, Trajectories, _run, _trajectory_store
 from sgdynamics.samplers import Epochs
 
 pytest.importorskip("zarr")
@@ -45,22 +47,6 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-class Crash(Exception):
-    pass
-
-
-def crashing_after(steps):
-    done = 0
-
-    def progress(more):
-        nonlocal done
-        done += more
-        if done >= steps:
-            raise Crash
-
-    return progress
-
-
 @pytest.fixture
 def short_chunks(monkeypatch):
     monkeypatch.setattr(_run, "CHUNK_SECONDS", 0.0)
@@ -68,7 +54,7 @@ def short_chunks(monkeypatch):
 
 @pytest.fixture
 def blocks_of_three(monkeypatch):
-    monkeypatch.setattr(_trajectories, "CHUNK_BYTES", 3 * 6 * 3 * 4)
+    monkeypatch.setattr(_trajectory_store, "CHUNK_BYTES", 3 * 6 * 3 * 4)
 
 
 def test_frames_are_the_snapshots_of_the_run(tmp_path, blocks_of_three):
@@ -275,7 +261,7 @@ def test_bad_arguments_are_refused(tmp_path):
 
 
 def test_frames_larger_than_a_chunk_are_cut_between_replicas(tmp_path, monkeypatch):
-    monkeypatch.setattr(_trajectories, "CHUNK_BYTES", 2 * 3 * 4)
+    monkeypatch.setattr(_trajectory_store, "CHUNK_BYTES", 2 * 3 * 4)
     ensemble = simulated(tmp_path / "a.zarr", statistics=sgd.statistics.Snapshots(STEPS))
     assert np.array_equal(opened(tmp_path / "a.zarr").position, ensemble.estimates.values)
     assert len([p for p in (tmp_path / "a.zarr/position/c").rglob("*") if p.is_file()]) == 7 * 3
@@ -283,8 +269,10 @@ def test_frames_larger_than_a_chunk_are_cut_between_replicas(tmp_path, monkeypat
 
 SCRIPT = r"""
 import sys, jax
-folder, devices, stop = sys.argv[1:]
+folder, devices, stop, process, processes, port = sys.argv[1:]
 jax.config.update("jax_num_cpu_devices", int(devices))
+if int(processes) > 1:
+    jax.distributed.initialize("127.0.0.1:" + port, int(processes), int(process))
 import sgdynamics as sgd
 from sgdynamics.ensemble import Checkpoint, Trajectories, _run
 _run.CHUNK_SECONDS = 0.0
@@ -305,17 +293,33 @@ result = sgd.simulate(
 import numpy as np, xarray as xr
 found = xr.open_zarr(folder + "/a.zarr").position
 assert np.array_equal(found, result.estimates.values)
-assert result.provenance["devices"] == int(devices)
+assert result.provenance["devices"] == int(devices) * int(processes)
 """
 
 
-def ran(folder, devices, stop=10**6):
+def ran(folder, devices, stop=10**6, processes=1):
+    """The exit code of the run, of as many processes."""
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     folder.mkdir(exist_ok=True)
-    arguments = [sys.executable, "-c", SCRIPT, str(folder), str(devices), str(stop)]
-    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode in (0, 3), done.stderr[-3000:]
-    return done.returncode
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = lambda process: map(str, (folder, devices, stop, process, processes, port))
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *words(process)], env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for process in range(processes)
+    ]  # fmt: skip
+    try:
+        said = [process.communicate(timeout=300)[1] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    (code,) = {process.returncode for process in running}
+    assert code in (0, 3), said[0][-3000:]
+    return code
 
 
 @pytest.mark.long
@@ -323,5 +327,14 @@ def test_on_two_devices_and_from_one_to_two(tmp_path: pathlib.Path):
     once, moved = tmp_path / "once", tmp_path / "moved"
     assert ran(once, 2) == 0
     assert ran(moved, 1, stop=17) == 3 and ran(moved, 2) == 0
+    one, two = (opened(folder / "a.zarr").position for folder in (once, moved))
+    np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.long
+def test_of_two_processes_the_first_writes_all(tmp_path: pathlib.Path):
+    once, moved = tmp_path / "once", tmp_path / "moved"
+    assert ran(once, 1, processes=2) == 0
+    assert ran(moved, 1, stop=17, processes=2) == 3 and ran(moved, 1) == 0
     one, two = (opened(folder / "a.zarr").position for folder in (once, moved))
     np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)

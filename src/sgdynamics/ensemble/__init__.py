@@ -3,8 +3,9 @@
 loop       `_core`: one record after another, pure; `_pieces` compiles it (`_compiled`) for one device or, by
            `_layout` and `_devices`, for many; `_run` makes it chunk after chunk
 run        `_simulate`; `_starts` begins; between chunks look `_progress`, `_divergence` and `_checkpoints` (what a run
-           is: `_configuration`; how it is doing: `_journal`; whether to stop: `_signals`) and `_trajectories`; whether
-           it fits is asked first (`_memory`); `_provenance` tells how it was made, `_results` keeps it
+           is: `_configuration`; how it is doing: `_journal`; whether to stop: `_signals`) and `_trajectories` (their file:
+           `_trajectory_store`); whether it fits is asked first (`_memory`); `_provenance` tells how it was made,
+           `_results` keeps it
 choice     `_kernels`, with `_regression_cost`: which form of the steps between two records
 kernels    one file each, named after what they are for; all make the reference step's paths. What they share:
            `_fence` against recomputation, `_normals` and `_stacks` with replicas in the last axis, `_replicas_last`

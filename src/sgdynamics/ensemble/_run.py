@@ -92,7 +92,7 @@ def drive(
 
 def _stage(pieces, stage: Stage, point: Point, watchers: Sequence[AbstractWatcher]) -> Point:
     length = 1
-    while point.done < stage.count:
+    while point.done < stage.count and _anyone(point.replicas):
         limit = min(watcher.patience(stage, point.done) for watcher in watchers)
         (length,) = _devices.agreed(min(length, limit, stage.count - point.done))
         started = time.perf_counter()
@@ -100,8 +100,6 @@ def _stage(pieces, stage: Stage, point: Point, watchers: Sequence[AbstractWatche
         seconds = time.perf_counter() - started
         for watcher in watchers:
             watcher.look(point, length * stage.steps)
-        if not _anyone(point.replicas):
-            break
         length = max(1, int(length * min(8.0, CHUNK_SECONDS / max(seconds, 1e-4))))
     return point
 

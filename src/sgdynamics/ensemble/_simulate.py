@@ -5,7 +5,7 @@ import os
 import pathlib
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from math import gcd
 from typing import Any
@@ -24,13 +24,13 @@ from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import SGD, AbstractDynamics, Descent, State
 from sgdynamics.ensemble import _devices, _kernels, _memory, _results
 from sgdynamics.ensemble._checkpoints import Checkpoint, Checkpoints, saving_for
-from sgdynamics.ensemble._configuration import table
+from sgdynamics.ensemble._configuration import Table, table
 from sgdynamics.ensemble._core import Kernel, Replicas, Sums, bounded, is_statistic
 from sgdynamics.ensemble._divergence import Policy, Stop, check_policy
-from sgdynamics.ensemble._pieces import Task, pieces
+from sgdynamics.ensemble._pieces import ManyDevices, OneDevice, Task, pieces
 from sgdynamics.ensemble._progress import Reporter
 from sgdynamics.ensemble._provenance import provenance
-from sgdynamics.ensemble._run import AbstractWatcher, Point, drive, stages, steps_of
+from sgdynamics.ensemble._run import AbstractWatcher, Point, Stage, drive, stages, steps_of
 from sgdynamics.ensemble._starts import starts
 from sgdynamics.ensemble._trajectories import Frames, Trajectories
 from sgdynamics.statistics import AbstractStatistic, Groups
@@ -156,6 +156,24 @@ def simulate(
     plan = stages(burn_in, steps // every, every, steps % every)
     started = time.perf_counter()
     start = run.start((positions, velocities, memory), run_key)
+    point = _driven(run, plan, start, checkpoint, trajectories, divergence, progress, configuration, record)
+    record |= {"devices": run.devices, "processes": jax.process_count(), "divergence": divergence}
+    record |= {"seconds": time.perf_counter() - started}
+    return _conclude(statistics, *run.whole(point.replicas, point.sums), record)
+
+
+def _driven(
+    run: OneDevice | ManyDevices,
+    plan: Sequence[Stage],
+    start: Replicas,
+    checkpoint: str | os.PathLike | Checkpoint | None,
+    trajectories: Trajectories | None,
+    divergence: Policy,
+    progress: bool | Callable[[int], None],
+    configuration: Callable[[], Table],
+    record: dict[str, Any],
+) -> Point:
+    """The run at its end, from `start` or from its last checkpoint, under the eyes of those who were asked for."""
     watchers: list[AbstractWatcher] = [Stop(run, start)] if divergence == "stop" else []
     with contextlib.ExitStack() as stack:
         point = Point(0, 0, start)
@@ -173,9 +191,7 @@ def simulate(
             saved.finish(point)
         if trajectories:
             frames.finish()
-    record |= {"devices": run.devices, "processes": jax.process_count(), "divergence": divergence}
-    record |= {"seconds": time.perf_counter() - started}
-    return _conclude(statistics, *run.whole(point.replicas, point.sums), record)
+    return point
 
 
 def _check_statistics(statistics: PyTree) -> None:
