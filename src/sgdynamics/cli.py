@@ -1,10 +1,10 @@
-"""The command line: `sgdynamics demo`, `list`, `run NAME`, `reproduce`, `plot DIR`, `bench`.
+"""The command line: `sgdynamics demo`, `list`, `run NAME`, `reproduce`, `plot DIR`, `report DIR`, `bench`.
 
 The options of `run NAME` are the fields of that experiment's configuration; its preset gives the defaults.
 `run 'gross2024/*'` runs all that match, several at a time, and ends with exit code 1 where a verdict is not the
-expected one; `reproduce` is `run '*'`. Where the result of the same configuration lies in the folder already, it is
-shown and not computed again, unless `--force` says so. A bad value ends with exit code 2 and a message that names it; a
-bug with its traceback and exit code 1.
+expected one; `reproduce` is `run '*'`. Both end with a page of all results in the folder, `report.html`. Where the
+result of the same configuration lies in the folder already, it is shown and not computed again, unless `--force` says
+so. A bad value ends with exit code 2 and a message that names it; a bug with its traceback and exit code 1.
 """
 
 import itertools
@@ -48,6 +48,18 @@ class Plot:
 
     folder: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Where the result lies, e.g. results/demo."""
+    format: Literal["png", "svg", "pdf"] = "png"
+    """figure.png, or a picture of vectors: figure.svg, figure.pdf."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Makes one page of all stored results in a folder: pictures, claims, verdicts, corrected formulas."""
+
+    folder: Annotated[pathlib.Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")] = pathlib.Path("results")
+    """Where the results lie; report.html is written there."""
+    no_figure: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Shows the pictures that lie there, and draws none: does without matplotlib."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,7 @@ Command = (
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Plot, tyro.conf.subcommand("plot")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
 )
 
 
@@ -156,7 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(command, Bench):
         return bench(command)
     if isinstance(command, Plot):
-        return plot(command.folder)
+        return plot(command.folder, command.format)
+    if isinstance(command, Report):
+        return report(command.folder, drawn=not command.no_figure)
     return show() if isinstance(command, List) else _refused(ValueError("give the name right after `run`, no `--`."))
 
 
@@ -223,7 +238,9 @@ def run_all(pattern: str, options: Sequence[str], *, program: str) -> int:
     finally:
         if rows:
             account = experiments.write_account(rows, settings.out, seconds=time.perf_counter() - started)
-            print(f"{experiments.account(rows)}\nwritten to {_shown(account.resolve())}")
+            print(f"{experiments.account(rows)}\nwritten to {_shown(account.resolve())}", flush=True)
+    if any(row.error is None for row in rows):
+        report(settings.out, drawn=not settings.no_figure)
     return 0 if all(row.as_expected for row in rows) else 1
 
 
@@ -280,14 +297,24 @@ def show() -> int:
     return 0
 
 
-def plot(folder: pathlib.Path) -> int:
+def plot(folder: pathlib.Path, format: Literal["png", "svg", "pdf"] = "png") -> int:
     """Draws the figure of the result in `folder` anew."""
     try:
         record = experiments.load(folder)
         experiments.check_figure(record.figure)
     except (ValueError, OSError, ImportError) as error:
         return _refused(error)
-    print(f"written to {_shown(experiments.draw(record, folder).resolve())}")
+    print(f"written to {_shown(experiments.draw(record, folder, format=format).resolve())}")
+    return 0
+
+
+def report(folder: pathlib.Path, *, drawn: bool = True) -> int:
+    """Writes the page of all results in `folder`."""
+    try:
+        path = experiments.write_report(folder, drawn=drawn)
+    except (ValueError, OSError) as error:
+        return _refused(error)
+    print(f"written to {_shown(path.resolve())}")
     return 0
 
 

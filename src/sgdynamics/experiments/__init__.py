@@ -15,6 +15,8 @@ from sgdynamics.experiments._claims import claims_table as claims_table
 from sgdynamics.experiments._claims import summary as summary
 from sgdynamics.experiments._claims import table as table
 from sgdynamics.experiments._demo import DEMO as DEMO
+from sgdynamics.experiments._pictures import draw as draw
+from sgdynamics.experiments._pictures import redraw as redraw
 from sgdynamics.experiments._progress import Bars as Bars
 from sgdynamics.experiments._progress import Progress as Progress
 from sgdynamics.experiments._progress import Silence as Silence
@@ -23,6 +25,7 @@ from sgdynamics.experiments._registry import Result as Result
 from sgdynamics.experiments._registry import get as get
 from sgdynamics.experiments._registry import names as names
 from sgdynamics.experiments._registry import register as register
+from sgdynamics.experiments._report import write_report as write_report
 from sgdynamics.experiments._reproduce import Reproduced as Reproduced
 from sgdynamics.experiments._reproduce import account as account
 from sgdynamics.experiments._reproduce import reproduce as reproduce
@@ -31,10 +34,8 @@ from sgdynamics.experiments._run import Outcome as Outcome
 from sgdynamics.experiments._run import Plan as Plan
 from sgdynamics.experiments._run import check_figure as check_figure
 from sgdynamics.experiments._run import configuration as configuration
-from sgdynamics.experiments._run import draw as draw
 from sgdynamics.experiments._run import execute as execute
 from sgdynamics.experiments._run import plan as plan
-from sgdynamics.experiments._run import redraw as redraw
 from sgdynamics.experiments._run import run as run
 from sgdynamics.experiments._store import Record as Record
 from sgdynamics.experiments._store import load as load

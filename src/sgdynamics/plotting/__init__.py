@@ -12,6 +12,8 @@ except ImportError as error:
         "pip install 'sgdynamics[plot]'"
     ) from error
 
+from sgdynamics.plotting._described import described as described
+from sgdynamics.plotting._figures import compact as compact
 from sgdynamics.plotting._figures import draw as draw
 from sgdynamics.plotting._figures import figures as figures
 from sgdynamics.plotting._figures import find as find

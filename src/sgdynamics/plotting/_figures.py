@@ -1,12 +1,16 @@
 """Figures by name, and how one is drawn and written."""
 
+import io
 import os
+import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image  # matplotlib's own writer of PNG
 
 from sgdynamics.plotting import _beyond, _corlouer2026, _gross2024, _kuehn2025, _kunin2023
 from sgdynamics.plotting._demo import demo
@@ -21,6 +25,9 @@ figures: dict[str, Callable[[xr.Dataset], Figure]] = {
     **_beyond.FIGURES,
 }
 """The function that draws each figure, by name, from a result's data."""
+
+# without these, the same figure written twice would be two different files
+_NO_DATE = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 def find(name: str) -> Callable[[xr.Dataset], Figure]:
@@ -37,8 +44,29 @@ def draw(name: str, data: xr.Dataset) -> Figure:
 
 
 def write(figure: Figure, path: str | os.PathLike) -> None:
-    """Writes a figure; the ending of `path` chooses the format."""
+    """Writes a figure; the ending of `path` chooses the format. SVG and PDF are vectors, and their fonts come along."""
+    path = pathlib.Path(path)
+    _save(figure, path, metadata=_NO_DATE.get(path.suffix))
+
+
+def compact(figure: Figure | bytes) -> bytes:
+    """A figure, or a PNG of one, as a PNG of at most 256 colours: a third of the bytes, and to the eye the same.
+
+    **Raises** `OSError` or `SyntaxError`, as its reader does, where the bytes are no picture.
+    """
+    if isinstance(figure, Figure):
+        written = io.BytesIO()
+        _save(figure, written, format="png")
+        figure = written.getvalue()
+    with Image.open(io.BytesIO(figure), formats=["png"]) as image:
+        reduced = image.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    small = io.BytesIO()
+    reduced.save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def _save(figure: Figure, target: Any, **more: Any) -> None:
     FigureCanvasAgg(figure)
     # a layout engine measures text when it saves: it must see the style that the figure was drawn in
     with matplotlib.rc_context(RC):
-        figure.savefig(path)
+        figure.savefig(target, **more)

@@ -24,6 +24,9 @@ RC: Any = {
     "lines.markersize": 4.0,
     "savefig.dpi": 200,
     "figure.dpi": 100,
+    "svg.fonttype": "path",  # letters as shapes: the same wherever the file is opened
+    "svg.hashsalt": "sgdynamics",  # the same figure is the same file
+    "pdf.fonttype": 42,
 }
 
 
