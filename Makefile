@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?= -n 2
 
-.PHONY: demo experiments networks test test-long test-lowest lint format bench calibrate faults clean
+.PHONY: demo experiments networks test test-long test-lowest lint format bench calibrate faults wheel-test clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/sgdynamics demo
@@ -51,6 +51,14 @@ faults: $(VENV)/installed-demo
 test-lowest:
 	$(MAKE) .venv-lowest/installed-test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
 	.venv-lowest/bin/python -m pytest $(PYTEST_ARGS) -m ''
+
+# The wheel in an empty environment, with nothing but what it says it needs: the command line, and a small run.
+wheel-test:
+	rm -rf build/wheel
+	$(PYTHON) -m venv build/wheel/env
+	build/wheel/env/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	build/wheel/env/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) build/wheel/*.whl
+	cd build/wheel && env/bin/sgdynamics --version && env/bin/sgdynamics list && env/bin/python ../../tests/installed_example.py
 
 clean:
 	rm -rf .venv .venv-lowest .pytest_cache .ruff_cache dist build

@@ -3,6 +3,9 @@
 data → problem → dynamics → ensemble → statistics → comparison with theory → figure and claims
 """
 
+import logging as _logging
+from importlib.metadata import version as _version
+
 from sgdynamics import data as data
 from sgdynamics import dynamics as dynamics
 from sgdynamics import ensemble as ensemble
@@ -29,3 +32,6 @@ from sgdynamics.dynamics import UnderdampedLangevin as UnderdampedLangevin
 from sgdynamics.dynamics import solve as solve
 from sgdynamics.ensemble import Ensemble as Ensemble
 from sgdynamics.ensemble import simulate as simulate
+
+__version__ = _version("sgdynamics")
+_logging.getLogger("sgdynamics").addHandler(_logging.NullHandler())  # silent until a program asks for messages
