@@ -9,6 +9,7 @@ Of several processes the first alone writes. A folder that cannot be written to 
 import contextlib
 import datetime
 import json
+import logging
 import os
 import pathlib
 import platform
@@ -22,6 +23,7 @@ import jax
 from sgdynamics import _atomic
 from sgdynamics.ensemble._run import AbstractWatcher, Point
 
+_log = logging.getLogger(__name__)
 HEARTBEAT, LOG = "heartbeat.json", "log.jsonl"
 BEAT_SECONDS = 5.0
 
@@ -53,6 +55,7 @@ class Journal(AbstractWatcher):
         """Adds an event to the log."""
         with self._forgiving() as writes:
             if writes:
+                _log.info("%s %s in %s", event, facts, self.folder)
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with open(self.folder / LOG, "a", encoding="utf-8") as log:
                     log.write(json.dumps({"time": _now(), "event": event} | facts, ensure_ascii=False) + "\n")

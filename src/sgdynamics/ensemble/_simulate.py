@@ -1,6 +1,7 @@
 """`simulate`: arguments checked, replicas started, the run driven to its end, estimates, warnings."""
 
 import contextlib
+import logging
 import os
 import pathlib
 import time
@@ -34,6 +35,8 @@ from sgdynamics.ensemble._run import AbstractWatcher, Point, Stage, drive, stage
 from sgdynamics.ensemble._starts import starts
 from sgdynamics.ensemble._trajectories import Frames, Trajectories
 from sgdynamics.statistics import AbstractStatistic, Groups
+
+_log = logging.getLogger(__name__)
 
 
 class Ensemble(eqx.Module):
@@ -153,6 +156,7 @@ def simulate(
     )
     task = Task(dynamics, statistics, kernel, Groups(replicas, groups), steps // every, every, divergence == "keep")
     run = pieces(task, mesh)
+    _log.info("%s, %d replicas: kernel %s on %d devices", record["dynamics"], replicas, record["kernel"], run.devices)
     plan = stages(burn_in, steps // every, every, steps % every)
     started = time.perf_counter()
     start = run.start((positions, velocities, memory), run_key)

@@ -6,6 +6,7 @@ from a checkpoint drops the frames beyond it and takes them anew: what it leaves
 """
 
 import dataclasses
+import logging
 import os
 import pathlib
 import re
@@ -28,6 +29,8 @@ from sgdynamics.ensemble._run import AbstractWatcher, Point, Stage
 from sgdynamics.ensemble._trajectory_store import Kind, Store, Times
 from sgdynamics.statistics import position
 from sgdynamics.statistics._observables import Observable, name_of, observe
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +99,7 @@ class Frames(AbstractWatcher):
         """Makes the store, or takes up that of the run that was cut off at `point`; `goes_on`: whether the run has
         checkpoints."""
         self.store.taken = self._frames_by(point)
+        _log.info("trajectories: %d of %d frames are there already", self.store.taken, self.store.total)
         extinct = not bool(jnp.any(point.replicas.alive))
         _first_alone(lambda: self.store.open(goes_on, extinct))
 

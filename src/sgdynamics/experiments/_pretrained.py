@@ -23,6 +23,7 @@ Parameters are kept as .npz beside what they were made with, under $XDG_CACHE_HO
 
 import dataclasses
 import json
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ from sgdynamics.data import Dataset, digits
 from sgdynamics.experiments._pretrained_cache import cache, digest, load, store
 from sgdynamics.experiments._pretrained_minimum import TOLERANCE, leading, minimum, spectrum
 from sgdynamics.experiments._provenance import provenance
+
+_log = logging.getLogger(__name__)
 
 VERSION = 1  # of how they are made: another one makes every network again
 TRAINING = 1437
@@ -157,8 +160,10 @@ def pretrained(network: str | Recipe, size: str = "quick", *, folder: str | os.P
     problem = sgd.Problem(recipe.network(), recipe.data()[0])
     kept = load(path, recipe.description)
     if kept is not None and _is_minimum(recipe, problem, kept[0]):
+        _log.info("network %s at its minimum: found in %s", recipe.architecture, path)
         θ, seconds, circumstances = kept
         return _trained(recipe, problem, jnp.asarray(θ), seconds, circumstances, from_cache=True)
+    _log.info("network %s at its minimum: not in %s, made now", recipe.architecture, path)
     started, circumstances = time.perf_counter(), provenance()
     θ = minimum(problem, recipe.weight_decay)
     seconds = time.perf_counter() - started

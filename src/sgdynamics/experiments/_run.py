@@ -1,6 +1,7 @@
 """Running an experiment by name: configure, compute, draw, store; or find what was stored before."""
 
 import functools
+import logging
 import math
 import os
 import pathlib
@@ -17,6 +18,8 @@ from sgdynamics.experiments import _config, _earlier, _provenance, _store, _work
 from sgdynamics.experiments._progress import Bars, Progress
 from sgdynamics.experiments._registry import Experiment, Result, get
 from sgdynamics.experiments._store import Record
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,9 @@ def execute(plan: Plan, progress: Progress | None = None, tell: Callable[[str], 
     before = _earlier.look(plan.folder, plan.experiment, parameters, force=plan.force)
     missing = ensemble.any_process(before.record is None)
     if before.record is not None and not missing:
+        _log.info("%s: found in %s", plan.experiment.name, plan.folder)
         return _found(plan, before.record)
+    _log.info("%s: computed, for %s", plan.experiment.name, plan.folder)
     if before.why and tell is not None:
         tell(before.why)
     with _working.working(plan.folder, resume=plan.resume):
@@ -117,6 +122,7 @@ def _made(plan: Plan, parameters: Mapping[str, Any], progress: Progress) -> Resu
     draw = functools.partial(_draw, record.figure, record.data) if plan.figure else None
     if jax.process_index() == 0:
         _store.save(plan.folder, record, draw)
+        _log.info("%s: stored in %s after %.1f s", experiment.name, plan.folder, provenance["seconds"])
     return result
 
 
