@@ -24,7 +24,7 @@ FLOORS = {
     4: {"dynamics"},
     5: {"statistics"},
     6: {"ensemble"},
-    7: {"_predict", "_compare", "_sensitivity", "_fit"},
+    7: {"_predict", "_compare", "_sensitivity", "_fit", "_design", "_sweep"},
     8: {"plotting"},
     9: {"experiments"},
     10: {"cli"},
@@ -32,6 +32,7 @@ FLOORS = {
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # on one floor, but one way only: checks serve linear algebra; a sampler tells finite data from a stream
 NEIGHBOURS = {("_linalg", "_checks"), ("samplers", "data"), ("_compare", "_predict")}
+NEIGHBOURS |= {(room, "_sensitivity") for room in ("_fit", "_design", "_sweep")}
 COMPARISON = 7  # the lowest floor that may see theory beside simulation
 
 # the only rooms that may import a package at all, and those that may do so only inside functions

@@ -2,10 +2,11 @@
 
 loop       `_core`: one record after another, pure; `_pieces` compiles it (`_compiled`) for one device or, by
            `_layout` and `_devices`, for many; `_run` makes it chunk after chunk
-run        `_simulate`; `_starts` begins; between chunks look `_progress`, `_divergence` and `_checkpoints` (what a run
-           is: `_configuration`; how it is doing: `_journal`; whether to stop: `_signals`) and `_trajectories` (their file:
-           `_trajectory_store`); whether it fits is asked first (`_memory`); `_provenance` tells how it was made,
+run        `_simulate`; `_starts` begins; between chunks look `_progress`, `_divergence`, `_checkpoints` (what a run
+           is: `_configuration`; how it is doing: `_journal`; whether to stop: `_signals`) and `_trajectories` (their
+           file: `_trajectory_store`); whether it fits is asked first (`_memory`); `_provenance` tells how it was made,
            `_results` keeps it
+           `_measure`: the same run as one pure function, for derivatives and sweeps
 choice     `_kernels`, with `_regression_cost`: which form of the steps between two records
 kernels    one file each, named after what they are for; all make the reference step's paths. What they share:
            `_fence` against recomputation, `_normals` and `_stacks` with replicas in the last axis, `_replicas_last`
@@ -27,6 +28,7 @@ from sgdynamics.ensemble._generic import GenericKernel as GenericKernel
 from sgdynamics.ensemble._kernels import choose as choose
 from sgdynamics.ensemble._linear import LinearModesKernel as LinearModesKernel
 from sgdynamics.ensemble._linear import LinearProcessKernel as LinearProcessKernel
+from sgdynamics.ensemble._measure import measure as measure
 from sgdynamics.ensemble._memory import Memory as Memory
 from sgdynamics.ensemble._memory import memory as memory
 from sgdynamics.ensemble._network import NetworkKernel as NetworkKernel

@@ -45,12 +45,15 @@ def replicate(
     positions: Float[Array, "replicas parameters"],
     velocities: Float[Array, "replicas parameters"] | None,
     key: PRNGKey,
+    *,
+    first: Int[Array, ""] | int = 0,
 ) -> Replicas:
-    """Replicas at given positions (and velocities), before their first step."""
+    """Replicas at given positions (and velocities), before their first step; `first`: the number of the first one."""
     states = (
         jax.vmap(dynamics.init)(positions) if velocities is None else jax.vmap(dynamics.init)(positions, velocities)
     )
-    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(positions.shape[0], dtype=jnp.uint32))
+    numbers = jnp.asarray(first).astype(jnp.uint32) + jnp.arange(positions.shape[0], dtype=jnp.uint32)
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers)
     return Replicas(states, keys, bounded(states), jnp.zeros((), jnp.int32))
 
 
@@ -61,23 +64,40 @@ def bounded(states: State) -> Bool[Array, " replicas"]:
     return jnp.all(jnp.stack([jnp.all(jnp.abs(part) < largest, axis=1) for part in parts]), axis=0)
 
 
-def repeat(times: Int[Array, ""] | int, body: Callable[[Any, Int[Array, ""]], Any], carry: Any) -> Any:
+def repeat(
+    times: Int[Array, ""] | int,
+    body: Callable[[Any, Int[Array, ""]], Any],
+    carry: Any,
+    *,
+    block: int | None = None,
+) -> Any:
     """`body(carry, i)` for i = 0 … times − 1.
 
     A Python integer gives a scan, which can be differentiated backwards; a traced one a loop that is compiled
-    once for every length.
+    once for every length. `block`: backwards, only every so-manieth carry is remembered, and what lies between is
+    computed again: in memory times/block + block takes the place of `times`.
     """
-    if isinstance(times, int):
-        indices = jnp.arange(times, dtype=jnp.int32)
-        return jax.lax.scan(lambda carry, i: (body(carry, i), None), carry, indices)[0]
-    return jax.lax.fori_loop(jnp.zeros_like(times), times, lambda i, carry: body(carry, i), carry)
+    if not isinstance(times, int):
+        return jax.lax.fori_loop(jnp.zeros_like(times), times, lambda i, carry: body(carry, i), carry)
+    from_to = lambda carry, first, count: jax.lax.scan(
+        lambda carry, i: (body(carry, first + i), None), carry, jnp.arange(count, dtype=jnp.int32)
+    )[0]
+    if block is None:
+        return from_to(carry, jnp.int32(0), times)
+    # inside a scan nothing can merge what is computed again with what was computed before
+    one = jax.checkpoint(lambda carry, b: from_to(carry, b * block, block), prevent_cse=False)
+    blocks, rest = divmod(times, block)
+    carry = jax.lax.scan(lambda carry, b: (one(carry, b), None), carry, jnp.arange(blocks, dtype=jnp.int32))[0]
+    return from_to(carry, jnp.int32(blocks * block), rest)
 
 
-def reference_kernel(dynamics: AbstractDynamics, replicas: Replicas, steps: Int[Array, ""] | int) -> State:
-    """The definition: every replica's own `step`, mapped."""
+def reference_kernel(
+    dynamics: AbstractDynamics, replicas: Replicas, steps: Int[Array, ""] | int, *, block: int | None = None
+) -> State:
+    """The definition: every replica's own `step`, mapped. `block`: see `repeat`."""
     one_step = jax.vmap(dynamics.step, in_axes=(0, None, 0))
     body = lambda states, i: one_step(states, replicas.step + i, replicas.keys)
-    return repeat(steps, body, replicas.states)
+    return repeat(steps, body, replicas.states, block=block)
 
 
 def advance(
@@ -105,15 +125,19 @@ def evolve(
     every: Int[Array, ""] | int,
     kernel: Kernel = reference_kernel,
     keep: bool = False,
+    block: int | None = None,
 ) -> tuple[Replicas, Sums]:
-    """`records` records, `every` steps apart, of a run whose next record is number `first_record`."""
+    """`records` records, `every` steps apart, of a run whose next record is number `first_record`.
+
+    `block`: of records, see `repeat`.
+    """
 
     def body(carry, i):
         replicas, sums = carry
         replicas = advance(dynamics, replicas, every, kernel, keep=keep)
         return replicas, update(statistics, sums, replicas, first_record + i)
 
-    return repeat(records, body, (replicas, sums))
+    return repeat(records, body, (replicas, sums), block=block)
 
 
 def is_statistic(x: Any) -> bool:

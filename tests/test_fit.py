@@ -1,0 +1,153 @@
+"""Fits of planted parameters, with errors that cover; designs that gain what theory says can be gained; sweeps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import sgdynamics as sgd
+
+KEY = jax.random.key(11)
+DATA = sgd.data.teacher_student(KEY, samples=12, inputs=2, label_noise_std=0.5)
+PROBLEM = sgd.Problem(sgd.networks.Linear(2, 1), DATA)
+DRIFT = jnp.array([[1.0, 0.3], [0.0, 0.5]])
+PLANTED = {"friction": jnp.log(1.4), "temperature": jnp.log(0.6)}
+STATISTICS = {"covariance": sgd.statistics.Covariance(), "lags": sgd.statistics.Autocovariance((2, 8))}
+RUN = {"replicas": 64, "steps": 40, "burn_in": 20, "every": 2, "groups": 32}
+
+
+def ornstein_uhlenbeck(p):
+    """A friction that all modes share, and a temperature."""
+    noise = 2 * jnp.exp(p["temperature"]) * jnp.eye(2)
+    return sgd.LinearProcess(jnp.exp(p["friction"]) * DRIFT, noise, time_step=0.2)
+
+
+def measured(seed):
+    return sgd.simulate(
+        ornstein_uhlenbeck(PLANTED), STATISTICS, key=jax.random.key(seed), dtype=jnp.float64, **RUN
+    ).estimates
+
+
+START = {"friction": jnp.array(0.0), "temperature": jnp.array(0.0)}
+
+
+@pytest.mark.long
+def test_planted_parameters_are_found_within_four_errors_in_twenty_of_twenty():
+    pulls = []
+    for seed in range(20):
+        found = sgd.fit(
+            ornstein_uhlenbeck, START, STATISTICS, measured(100 + seed), key=jax.random.fold_in(KEY, seed), **RUN
+        )
+        assert found.converged
+        pulls.append([(found.parameters[n] - PLANTED[n]) / found.standard_error[n] for n in PLANTED])
+    pulls = np.array(pulls)
+    assert np.abs(pulls).max() < 4
+    # χ² of 40 by 40 is below 0.3 or above 2.2 once in 10⁵
+    assert 0.3 < np.mean(pulls**2) < 2.2
+    errors = [float(found.standard_error[n]) for n in PLANTED]
+    assert max(errors) < 0.2  # and it is not by large errors
+
+
+@pytest.mark.long
+def test_a_model_that_cannot_do_it_says_so():
+    wrong = lambda p: sgd.LinearProcess(jnp.exp(p) * jnp.eye(2), 1.2 * jnp.eye(2), time_step=0.2)
+    found = sgd.fit(wrong, jnp.array(0.0), STATISTICS, measured(7), key=KEY, **RUN)
+    z = jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(found.z)])
+    assert jnp.abs(z).max() > 6
+    right = sgd.fit(ornstein_uhlenbeck, START, STATISTICS, measured(7), key=KEY, **RUN)
+    z = jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(right.z)])
+    assert jnp.abs(z).max() < 5
+
+
+@pytest.mark.long
+def test_an_effective_temperature_of_sgd():
+    """The factor on the noise with which an Ornstein-Uhlenbeck process has the variance of SGD along a direction is
+    that between the exact discrete law and the Lyapunov equation."""
+    rate, direction = 0.3, sgd.statistics.Projection(jnp.array([0.6, 0.8]))
+    descent = sgd.SGD(PROBLEM, learning_rate=rate, sampler=2)
+    run = RUN | {"steps": 300, "burn_in": 50, "replicas": 256, "every": 5}
+    variance = sgd.statistics.Variance(of=direction)
+    seen = sgd.simulate(descent, variance, key=jax.random.key(2), dtype=jnp.float64, **run).estimates
+    H = PROBLEM.hessian(PROBLEM.minimum())
+    C = sgd.Langevin(PROBLEM, learning_rate=rate, sampler=2).noise.covariance(PROBLEM.minimum())
+    model = lambda p: sgd.LinearProcess(H, jnp.exp(p) * rate * C, time_step=rate)
+    found = sgd.fit(model, jnp.array(0.0), variance, seen, key=KEY, transformation=optax.sgd(0.7), **run)
+    along = lambda M: direction.directions @ M @ direction.directions
+    white = sgd.theory.ou.OrnsteinUhlenbeck(H, rate * C).stationary_covariance()
+    expected = jnp.log(along(sgd.predict(descent).covariance) / along(white))
+    assert found.converged
+    assert abs(found.parameters - expected) < 4.5 * found.standard_error
+    assert abs(found.parameters) > 3 * found.standard_error  # a control: the Lyapunov equation itself is excluded
+
+
+def test_bad_questions_are_refused():
+    seen = measured(1)
+    with pytest.raises(ValueError, match="measured is of the structure"):
+        sgd.fit(ornstein_uhlenbeck, START, STATISTICS, seen["covariance"], key=KEY, **RUN)
+    with pytest.raises(ValueError, match="measured has a covariance of shape"):
+        one = sgd.LinearProcess(jnp.eye(3), jnp.eye(3), time_step=0.2)
+        of_three = sgd.simulate(one, STATISTICS, key=KEY, dtype=jnp.float64, **RUN).estimates
+        sgd.fit(ornstein_uhlenbeck, START, STATISTICS, of_three, key=KEY, **RUN)
+    with pytest.raises(ValueError, match="do not tell apart"):
+        idle = lambda p: ornstein_uhlenbeck({"friction": p["friction"], "temperature": jnp.array(0.0)})
+        sgd.fit(idle, START, STATISTICS, seen, key=KEY, **RUN)
+
+
+@pytest.mark.long
+def test_a_design_finds_what_theory_finds():
+    """The learning rate of least mean loss after a few steps from a given start, by the exact recursion of moments."""
+    moments = lambda η: sgd.theory.recursion.MinibatchMoments(
+        DATA.inputs, DATA.targets, learning_rate=η, sampling_factor=1 / 2
+    )
+    H = PROBLEM.hessian(PROBLEM.minimum())
+    start = jnp.array([1.0, -1.0])
+
+    @jax.jit
+    def excess(η):
+        m = jnp.concatenate([start - PROBLEM.minimum(), jnp.zeros(2)])
+        _, second = moments(η).after(6, m, jnp.outer(m, m))
+        return jnp.trace(H @ second[:2, :2]) / 2
+
+    rates = jnp.linspace(0.05, 0.9, 400)
+    losses = jax.vmap(excess)(rates)
+    best = rates[jnp.argmin(losses)]
+    make = lambda p: (sgd.SGD(PROBLEM, learning_rate=jnp.exp(p), sampler=2), start)
+    found = sgd.design(
+        make, jnp.log(0.1), sgd.statistics.Loss(PROBLEM), replicas=256, burn_in=5, steps=1, key=KEY, iterations=120,
+        transformation=optax.adam(optax.exponential_decay(0.1, 40, 0.5)),
+    )  # fmt: skip
+    assert found.change.z(0.0) < -6
+    assert excess(jnp.exp(found.parameters)) < losses.min() + 0.02 * (excess(0.1) - losses.min())
+    assert abs(jnp.exp(found.parameters) / best - 1) < 0.3
+    assert found.history.shape == (120,)
+
+
+def test_a_design_needs_one_number():
+    with pytest.raises(ValueError, match=r"statistic has a value of shape \(2,\)"):
+        make = lambda p: sgd.SGD(PROBLEM, learning_rate=p, sampler=2)
+        sgd.design(make, 0.1, sgd.statistics.Mean(), replicas=8, steps=2, key=KEY, iterations=1)
+
+
+# --- sweeps ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_is_each_run_for_itself():
+    rates, momenta = jnp.array([0.05, 0.1, 0.2]), jnp.array([0.0, 0.5, 0.9])
+    make = lambda p: sgd.SGD(PROBLEM, learning_rate=p["learning_rate"], momentum=p["momentum"], sampler=3)
+    run = {"replicas": 8, "steps": 6, "groups": 4, "key": KEY}
+    statistics = {"mean": sgd.statistics.Mean(), "loss": sgd.statistics.Loss(PROBLEM)}
+    swept = sgd.sweep(make, {"learning_rate": rates, "momentum": momenta}, statistics, at_once=2, **run)
+    assert swept["loss"].value.shape == (3,) and swept["mean"].groups.shape == (3, 4, 2)
+    one = sgd.simulate(make({"learning_rate": 0.2, "momentum": 0.9}), statistics, dtype=jnp.float64, **run).estimates
+    assert jnp.allclose(one["mean"].value, swept["mean"].value[2], rtol=1e-12)
+    assert jnp.allclose(one["loss"].standard_error, swept["loss"].standard_error[2], rtol=1e-10)
+
+
+def test_bad_sweeps_are_refused():
+    make = lambda p: sgd.SGD(PROBLEM, learning_rate=p["a"], momentum=p["b"], sampler=3)
+    run = {"replicas": 8, "steps": 6, "key": KEY}
+    with pytest.raises(ValueError, match=r"over has arrays of shapes \[\(3,\), \(2,\)\]"):
+        sgd.sweep(make, {"a": jnp.ones(3), "b": jnp.ones(2)}, sgd.statistics.Mean(), **run)
+    with pytest.raises(ValueError, match="over has arrays of shapes"):
+        sgd.sweep(make, {"a": 0.1, "b": jnp.ones(2)}, sgd.statistics.Mean(), **run)
