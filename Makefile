@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?= -n 2
 
-.PHONY: demo experiments networks test test-long test-lowest lint format bench calibrate faults wheel-test clean
+.PHONY: demo experiments networks test test-long test-lowest lint format bench calibrate faults docs docs-test wheel-test clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/sgdynamics demo
@@ -47,6 +47,14 @@ calibrate: $(VENV)/installed-demo
 faults: $(VENV)/installed-demo
 	$(BIN)/python -m sgdynamics_faults
 
+# The documentation's pages, into site/: needs no network, and no warning is let pass.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+
+# Runs every block of Python on the documentation's pages and in the README.
+docs-test: $(VENV)/installed-docs
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/docs
+
 # The oldest versions that pyproject.toml allows, in an environment of their own.
 test-lowest:
 	$(MAKE) .venv-lowest/installed-test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
@@ -61,7 +69,7 @@ wheel-test:
 	cd build/wheel && env/bin/sgdynamics --version && env/bin/sgdynamics list && env/bin/python ../../tests/installed_example.py
 
 clean:
-	rm -rf .venv .venv-lowest .pytest_cache .ruff_cache dist build
+	rm -rf .venv .venv-lowest .pytest_cache .ruff_cache dist build site
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -79,3 +87,7 @@ $(VENV)/installed-bench: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 $(VENV)/installed-test: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[test]'
 	touch $@ $(VENV)/installed-demo
+
+$(VENV)/installed-docs: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs,test]'
+	touch $@ $(VENV)/installed-test $(VENV)/installed-demo
