@@ -8,13 +8,12 @@ import os
 import pathlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from sgdynamics import _atomic
 from sgdynamics.experiments import _store
 from sgdynamics.experiments._store import Record
 
-Format = Literal["png", "svg", "pdf"]
+FORMATS = ("png", "svg", "pdf")
 
 PNG, SVG = b"\x89PNG\r\n\x1a\n", b"<svg"  # what such files begin with, or hold
 
@@ -28,11 +27,11 @@ class Picture:
     words: str
 
 
-def draw(record: Record, folder: str | os.PathLike, *, format: Format = "png") -> pathlib.Path:
+def draw(record: Record, folder: str | os.PathLike, *, format: str = "png") -> pathlib.Path:
     """Draws a result into `folder`, in place of an earlier figure, and returns the path: `figure.png`, or with another
     `format` `figure.svg` or `figure.pdf`. **Raises** `ValueError` where there is no such format or figure."""
-    if format not in get_args(Format):
-        raise ValueError(f"format = {format}, but it must be one of {', '.join(get_args(Format))}.")
+    if format not in FORMATS:
+        raise ValueError(f"format = {format}, but it must be one of {', '.join(FORMATS)}.")
     path = (pathlib.Path(folder) / _store.FIGURE).with_suffix(f".{format}")
     from sgdynamics import plotting
 
@@ -42,7 +41,7 @@ def draw(record: Record, folder: str | os.PathLike, *, format: Format = "png") -
     return path
 
 
-def redraw(folder: str | os.PathLike, *, format: Format = "png") -> pathlib.Path:
+def redraw(folder: str | os.PathLike, *, format: str = "png") -> pathlib.Path:
     """Draws a stored result anew, from `folder` alone, and returns the path of its figure."""
     return draw(_store.load(folder), folder, format=format)
 

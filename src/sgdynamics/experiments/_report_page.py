@@ -108,6 +108,8 @@ from the value that it is held against, in standard errors. The verdict of a cla
 reproduced</em> or <em>undecided</em>, by its confidence interval alone. <em>Printed, wrong</em> are statements of a
 paper that err, claimed as printed: they must come out as not reproduced. <em>Controls</em> are wrong models that the
 same data must exclude: where they do, the control is reproduced. Everything else must be reproduced.</p>
+<p>Below the claims of an experiment stands the command that computes it again with the parameters shown; where its
+result lies in the folder already, <code>--force</code> repeats it.</p>
 {_table("Results by paper", header, rows, numbers=range(1, 7))}{absent}""",
     )
 
@@ -164,7 +166,7 @@ def _correction(row: Corrected, anchors: Mapping[str, str]) -> list[str]:
         text(measured(printed)),
         _z(printed),
         _verdict(printed),
-        f"<ul>{holds}</ul>" if holds else "–",
+        f"<ul>{holds}</ul>" if holds else "what was measured",
         _link(anchors[row.entry.place], row.entry.place),
     ]
 
@@ -214,7 +216,7 @@ def _figure(entry: Entry) -> str:
     source = f"data:image/{picture.kind};base64,{base64.b64encode(picture.content).decode()}"
     return (
         f'<figure><div class="picture" tabindex="0" role="group" aria-label="Picture of {text(entry.place)}">'
-        f'<img src="{source}" alt="{text(words)}" loading="lazy" decoding="async"></div></figure>\n'
+        f'<img src="{source}" alt="{text(words)}" decoding="async"></div></figure>\n'
     )
 
 

@@ -39,6 +39,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { padding: .4rem .6rem; text-align: left; vertical-align: top; border-top: 1px solid var(--line); }
 thead th { border-top: 0; background: var(--shade); white-space: nowrap; }
 tbody th { font-weight: normal; min-width: 11rem; }
+td:not(.number) { min-width: 8.5rem; }
 td ul { margin: 0; padding-left: 1rem; min-width: 12rem; }
 .number { text-align: right; white-space: nowrap; }
 .good { color: var(--good); white-space: nowrap; }
@@ -53,6 +54,7 @@ summary { cursor: pointer; color: var(--link); }
   nav, .skip, .experiments, footer { display: none; }
   .wide, .picture, pre { overflow: visible; border: 0; white-space: normal; }
   pre { white-space: pre-wrap; }
+  details::details-content { content-visibility: visible; block-size: auto; }
   figure, tr { break-inside: avoid; }
   h2, h3, h4 { break-after: avoid; }
   .picture img { width: auto; max-width: 100%; max-height: 18cm; }

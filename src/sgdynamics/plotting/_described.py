@@ -28,7 +28,7 @@ def described(figure: Figure) -> str:
 
 
 def _panel(axes: Axes) -> str:
-    """One panel: "(a) relaxation: loss, logarithmic, against step. Lines: theory. Points with error bars: SGD"."""
+    """One panel: "(a) relaxation: loss, logarithmic, against step. Lines: theory. Points with error bars: SGD."."""
     title = " ".join(filter(None, (axes.get_title(where) for where in ("left", "center", "right"))))
     x, y = (_axis(axes, name) for name in "xy")
     subject = f"{y} against {x}" if x and y else x or y
@@ -66,11 +66,11 @@ def _is_published(line: Line2D) -> bool:
 
 
 def _listed(kind: str, labels: Sequence[str]) -> str:
-    """The labels of one kind of mark, each once, and how many marks have none."""
+    """The labels of one kind of mark, each once; how many marks there are where none has a label."""
     named = list(dict.fromkeys(label for label in labels if label and not label.startswith("_")))
     if not labels:
         return ""
-    return f"{kind}: {', '.join(named)}" if named else f"{kind}: {len(labels)}"
+    return f"{kind}: {', '.join(named)}" if named else f"{kind}: {len(labels)} without a label"
 
 
 def _of_a_bar(axes: Axes) -> str:
