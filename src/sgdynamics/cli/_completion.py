@@ -5,15 +5,17 @@ after `run NAME` that experiment's options, after an option that has few values 
 pressed, so it is of the version that printed it. Where it knows nothing, the shell completes names of files.
 """
 
+import dataclasses
 import shlex
+import typing
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
+import sgdynamics
 from sgdynamics import experiments
-from sgdynamics.cli._commands import COMMANDS, RunAll
-from sgdynamics.cli._run import defaults, options_of
+from sgdynamics.cli._commands import COMMANDS, Run, RunAll
 
 Table = Mapping[str, tuple[str, ...]]
 """The words at each place, e.g. "run demo" or "run demo --preset"; the first of several that hold "*" is the one."""
@@ -28,25 +30,39 @@ def table() -> Table:
     """The words at every place."""
     found: dict[str, tuple[str, ...]] = {"": (*COMMANDS, "--help", "--version"), "run": tuple(experiments.names())}
     for name in experiments.names():
-        experiment = experiments.get(name)
-        options = _options(options_of(experiment), default=defaults(experiment, "quick"))
+        options = {"--help": ()} | _options(Run) | _options(experiments.get(name).config)
         found |= _places(f"run {name}", options) | (_places("demo", options) if name == "demo" else {})
-    many = _options(RunAll)
+    many = {"--help": ()} | _options(RunAll)
     found |= _places("reproduce", many) | _places("run *", many)
     for command in COMMANDS.keys() - {"demo", "run", "reproduce", "completion"}:
-        found |= _places(command, _options(COMMANDS[command]))
+        found |= _places(command, {"--help": ()} | _options(COMMANDS[command]))
     return found | {"completion": ("bash", "zsh", "tcsh")}
 
 
-def _options(kind: Any, **default: Any) -> dict[str, tuple[str, ...]]:
-    """The options of a type, each with the values that it may have where they are few."""
-    actions = tyro.extras.get_parser(kind, **default)._actions
-    return {option: _values(action) for action in actions for option in action.option_strings if option[:2] == "--"}
+def _options(kind: Any, within: str = "") -> dict[str, tuple[str, ...]]:
+    """The options that tyro makes of a dataclass, each with the values that it may have where they are few."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        hint, *marks = typing.get_args(hint) if typing.get_origin(hint) is Annotated else [hint]
+        word = name.replace("_", "-")
+        if dataclasses.is_dataclass(hint):
+            found |= _options(hint, f"{within}{word}.")
+        elif tyro.conf.Positional not in marks and not _is_a_command(hint):
+            found[f"--{within}{word}"] = _values(hint)
+            if hint is bool and tyro.conf.FlagCreatePairsOff not in marks:
+                found[f"--{within}no-{word}"] = ()
+    return found
 
 
-def _values(action: Any) -> tuple[str, ...]:
-    listed = str(action.metavar)
-    return tuple(listed[1:-1].split(",")) if listed.startswith("{") and listed.endswith("}") else ()
+def _is_a_command(hint: Any) -> bool:
+    """Whether tyro asks for a word of its own for this: a configuration that may be another one, or none."""
+    return isinstance(hint, TypeVar) or any(map(dataclasses.is_dataclass, typing.get_args(hint)))
+
+
+def _values(hint: Any) -> tuple[str, ...]:
+    if typing.get_origin(hint) is tuple:
+        return _values(typing.get_args(hint)[0])
+    return tuple(map(str, typing.get_args(hint))) if typing.get_origin(hint) is Literal else ()
 
 
 def _places(place: str, options: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -96,17 +112,11 @@ if [[ $funcstack[1] == _sgdynamics ]]; then _sgdynamics "$@"; else compdef _sgdy
 
 
 def _bash(table: Table) -> str:
-    return BASH.format(version=_version(), words=_words(table))
+    return BASH.format(version=sgdynamics.__version__, words=_words(table))
 
 
 def _zsh(table: Table) -> str:
-    return ZSH.format(version=_version(), words=_words(table))
-
-
-def _version() -> str:
-    import sgdynamics
-
-    return sgdynamics.__version__
+    return ZSH.format(version=sgdynamics.__version__, words=_words(table))
 
 
 def _words(table: Table) -> str:
@@ -138,9 +148,8 @@ def _tcsh(table: Table) -> str:
     # between at signs, because names have strokes
     rules = [f"p@1@({' '.join(table[''])})@", *(f"n@{word}@({' '.join(words)})@" for word, words in after)]
     rules += ["n@--out@d@", "n@plot@d@", "n@report@d@", f"c@--@({' '.join(option[2:] for option in general)})@"]
-    return (
-        f"# Completion of sgdynamics {_version()} for tcsh.\ncomplete sgdynamics {' '.join(map(shlex.quote, rules))}\n"
-    )
+    listed = " ".join(map(shlex.quote, rules))
+    return f"# Completion of sgdynamics {sgdynamics.__version__} for tcsh.\ncomplete sgdynamics {listed}\n"
 
 
 def _unique(words: Iterable[str]) -> tuple[str, ...]:

@@ -88,20 +88,9 @@ def _settings(experiment: experiments.Experiment, options: Sequence[str], progra
         "replaces a value of the preset. The result, its claims and its figure go to DIR; `sgdynamics --help` says "
         "what lies there."
     )
-    kind: Any = options_of(experiment)
-    return tyro.cli(
-        kind, args=options, prog=program, default=defaults(experiment, _preset(options)), description=description
-    )
-
-
-def options_of(experiment: experiments.Experiment) -> Any:
-    """The type whose fields are the options of an experiment."""
-    return Run[experiment.config]  # type: ignore[name-defined]
-
-
-def defaults(experiment: experiments.Experiment, preset: str) -> Run:
-    """Their values where none are given."""
-    return Run(config=experiment.preset(preset), out=pathlib.Path("results") / experiment.name)
+    default = Run(config=experiment.preset(_preset(options)), out=pathlib.Path("results") / experiment.name)
+    kind: Any = Run[experiment.config]  # type: ignore[name-defined]
+    return tyro.cli(kind, args=options, prog=program, default=default, description=description)
 
 
 def _preset(options: Sequence[str]) -> str:
