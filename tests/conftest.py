@@ -17,6 +17,19 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.devices()  # JAX starts with one device, whatever a command line under test would ask for
 
 
+LONG = pathlib.Path(__file__).parent / "long.txt"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests that were long when they were last measured, by `processor_seconds`, are marked so beside those that say so
+    themselves."""
+    listed = set(LONG.read_text(encoding="utf-8").splitlines())
+    for item in items:
+        if item.nodeid in listed:
+            item.add_marker(pytest.mark.long)
+
+
 MOST_MAPPINGS = 30_000
 """Half of what Linux allows a process: every program compiled takes several memory mappings, and keeps them."""
 

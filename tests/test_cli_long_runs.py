@@ -1,5 +1,6 @@
 """Runs from the command line that are stopped and resumed, that meet another, and that several processes share."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -8,10 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import filelock
 import jax
 import numpy as np
+import psutil
 import pytest
 import xarray as xr
 
@@ -158,3 +161,75 @@ def test_processes_that_cannot_meet_say_so(monkeypatch, capsys):
     monkeypatch.setattr(jax.distributed, "initialize", alone)
     assert command("--distributed") == 2
     assert "JAX_COORDINATOR_ADDRESS" in capsys.readouterr().err
+
+
+ENDLESS = """
+import dataclasses, os, pathlib, sys
+sys.path.insert(0, {here!r})
+import jax
+import example_experiment
+import sgdynamics as sgd
+from sgdynamics import cli, experiments
+from sgdynamics.experiments._ensembles import simulate
+
+class Told(experiments.Silence):
+    def advance(self, steps=1):
+        pathlib.Path(f"running-{{os.getpid()}}").touch()
+
+def run(config, progress):
+    data = sgd.data.teacher_student(jax.random.key(0), samples=12, inputs=3, label_noise_std=0.5)
+    descent = sgd.SGD(sgd.Problem(sgd.networks.Linear(3, 1), data), learning_rate=0.1, sampler=4)
+    sizes = {{"key": jax.random.key(1), "replicas": 8, "steps": 2**30, "groups": 4}}
+    simulate(descent, sgd.statistics.Mean(), Told(), "for ever", **sizes)
+
+for name in ("endless/a", "endless/b", "endless/c"):  # also in the processes that this one starts
+    experiments.register(dataclasses.replace(example_experiment.EXPERIMENT, name=name, run=run))
+if __name__ == "__main__":
+    sys.exit(cli.main(["run", *sys.argv[1:], "--no-figure", "--quiet"]))
+"""
+
+
+def waited_for(condition, seconds=300):
+    until = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < until:
+        time.sleep(0.1)
+    return found
+
+
+def alive(group):
+    """The processes of a group that have not ended: those that have, and were not asked how, do not count."""
+    with_status = [(p.pid, p.info["status"]) for p in psutil.process_iter(["status"])]
+    return [pid for pid, status in with_status if status != psutil.STATUS_ZOMBIE and in_group(pid, group)]
+
+
+def in_group(pid, group):
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpgid(pid) == group
+    return False
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number, everyone", [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_several_at_a_time_are_stopped_with_checkpoints(tmp_path, number, everyone):
+    """ctrl-C reaches all processes of a terminal, `kill` the first alone: both end all of them, resumably."""
+    script = tmp_path / "script.py"
+    script.write_text(ENDLESS.format(here=str(pathlib.Path(__file__).parent)))
+    first = subprocess.Popen(
+        [sys.executable, script, "endless/*", "--jobs", "2"], cwd=tmp_path, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert waited_for(lambda: len(list(tmp_path.glob("running-*"))) == 2)
+        os.killpg(first.pid, number) if everyone else os.kill(first.pid, number)
+        said = first.communicate(timeout=300)
+        assert first.returncode == 128 + signal.SIGINT and "--resume goes on" in said[1], said
+        assert waited_for(lambda: not alive(first.pid))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGKILL)
+    left = {path.relative_to(tmp_path).parts[2] for path in tmp_path.glob("results/endless/*.run/*/0*.json")}
+    assert left == {"a.run", "b.run"}  # two had begun, each left a checkpoint; the third did not begin
+    again = subprocess.run(
+        [sys.executable, script, "endless/a"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert again.returncode == 2 and "--resume" in again.stderr, again  # there is something to go on from

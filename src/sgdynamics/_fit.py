@@ -153,7 +153,7 @@ def _step(run: Run, seen: list[Estimate], flat: Array, unravel: Unravel) -> Step
     # what has no error in either, such as a displacement after no steps, says nothing
     weights = jnp.where(square > 0, 1 / jnp.where(square > 0, square, 1), 0)
     difference = _values(model) - _values(seen)
-    weighted = J.T * weights
+    weighted = J.T * weights[None, :]
     A, gradient = weighted @ J, weighted @ difference
     direction = jnp.linalg.solve(A, gradient)
     misfit = jnp.sum(weights * difference**2)
@@ -175,10 +175,10 @@ def _covariance(step: Step) -> Float[Array, "n n"]:
     total = jnp.zeros_like(step.curvature)
     for values, weights in step.scatter:
         found = from_pseudo_values(values @ response.T, weights, quantity="parameters")
-        deviations = jnp.where(weights[:, None] > 0, found.groups - found.value, 0)
+        deviations = jnp.where(weights[:, None] > 0, found.groups - found.value[None, :], 0)
         # of groups of weight w: Σ w²(p_g − p)(p_g − p)ᵀ, and one degree of freedom is lost
         count = found.degrees_of_freedom + 1
-        total += (weights**2 * deviations.T) @ deviations * count / (count - 1)
+        total += (weights[None, :] ** 2 * deviations.T) @ deviations * count / (count - 1)
     return total
 
 
