@@ -33,8 +33,9 @@ class Docstrings(griffe.Extension):
         # all are found before the first gets one: what inherits from it would seem to have one
         for cls in [cls for cls in _classes(pkg) if _is_module(cls) and without(cls)]:
             this = griffe.Parameter("self", kind=griffe.ParameterKind.positional_or_keyword)
-            parameters = griffe.Parameters(this, *_fields(cls).values())
-            cls.set_member("__init__", griffe.Function("__init__", parameters=parameters))
+            if fields := _fields(cls):
+                parameters = griffe.Parameters(this, *fields.values())
+                cls.set_member("__init__", griffe.Function("__init__", parameters=parameters))
 
 
 def markdown(docstring: str) -> str:

@@ -46,8 +46,13 @@ def _imports(names: Names) -> None:
     names |= {"jax": jax, "sgd": sgd, "key": jax.random.key(0)}
 
 
+def _readme(names: Names) -> None:
+    _imports(names)
+    smaller(replicas=256, steps=5000)
+
+
 def _readme_deep_linear(names: Names) -> None:
-    """A stand-in for a mend: `modewise_drift` refuses the list that the README gives it (`test_code_blocks.py`)."""
+    """A stand-in for a mend: `modewise_drift` refuses the list that the README gives it."""
     import numpy as np
 
     theory = names["sgd"].theory.deep_linear
@@ -74,8 +79,8 @@ def _readme_momentum(names: Names) -> None:
 
     import sgdynamics as sgd
 
-    data = sgd.data.teacher_student(jax.random.key(2), samples=200, inputs=20, label_noise_std=0.5)
-    names["problem"] = problem = sgd.Problem(sgd.networks.Linear(20, 1), data)
+    data = sgd.data.teacher_student(jax.random.key(2), samples=200, inputs=8, label_noise_std=0.5)
+    names["problem"] = problem = sgd.Problem(sgd.networks.Linear(8, 1), data)
     θ = problem.minimum()
     H, C = problem.hessian(θ), sgd.noise.minibatch(problem, sgd.samplers.as_sampler(10)).covariance(θ)
     curvature, vectors = jax.numpy.linalg.eigh(H)
@@ -103,7 +108,7 @@ def _cluster(names: Names) -> None:
 
 PREAMBLES: dict[str, dict[str, Any]] = {
     "README.md": {
-        "": _imports,
+        "": _readme,
         "Deep linear networks, from saddle to saddle": _readme_deep_linear,
         "Two layers, and any network at its minimum": _readme_network,
         "Momentum: underdamped Langevin dynamics and anomalous diffusion": _readme_momentum,
