@@ -308,7 +308,7 @@ for (const width of widths) {
     const images = [...page.images];
     await Promise.all(images.map(image => image.decode().catch(() => {})));
     told.push({
-      width: frame.contentWindow.innerWidth, scroll: root.scrollWidth,
+      width: frame.contentWindow.innerWidth, room: root.clientWidth, scroll: root.scrollWidth,
       images: images.filter(image => image.naturalWidth > 0).length,
       pictures: Math.max(0, ...images.map(image => image.parentElement.getBoundingClientRect().right)),
     });
@@ -361,13 +361,17 @@ def test_a_browser_shows_it_on_a_telephone_and_on_a_desk(several, tmp_path):
     found, console = measured(tmp_path, "report.html")
     assert [one["width"] for one in found] == [400, 1600] and console == []
     for one in found:
-        assert one["scroll"] <= one["width"] and one["images"] == 4 and one["pictures"] <= one["width"]
+        assert (
+            one["scroll"] <= one["room"] <= one["width"] and one["images"] == 4 and one["pictures"] <= 1 + one["room"]
+        )
     document, console = browser(tmp_path, (tmp_path / "results/report.html").as_uri())
     assert "What the numbers say" in document and console == []
     # what must be seen: a page that is too wide, and one that would load something
     page = (tmp_path / "results/report.html").read_text(encoding="utf-8")
     worse = page.replace("<main>", '<main><div class="wider"></div><img src="http://localhost/x.png" alt="x">')
-    (tmp_path / "results/worse.html").write_text(worse.replace("<style>", "<style>.wider { width: 2000px }"))
+    (tmp_path / "results/worse.html").write_text(
+        worse.replace("<style>", "<style>.wider { width: 2000px; height: 9px }")
+    )
     found, console = measured(tmp_path, "worse.html")
     assert [one["scroll"] > one["width"] for one in found] == [True, True]
     assert any("Content Security Policy" in line for line in console)

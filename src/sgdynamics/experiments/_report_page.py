@@ -8,7 +8,7 @@ import datetime
 import html
 import re
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sgdynamics.experiments._claims import Claim
 from sgdynamics.experiments._report_entries import (
@@ -275,19 +275,26 @@ def _section(anchor: str, title: str, body: str) -> str:
 
 
 def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
-    """A table that scrolls in itself where it is too wide; the cells are HTML, the first of a row its head."""
+    """A table; the cells are HTML, the first of a row its head. Every other cell knows the words above it, for narrow
+    windows where each row is a block; where a table is too wide nevertheless it scrolls in itself."""
     kind = lambda column: ' class="number"' if column in numbers else ""
     head = "".join(f'<th scope="col"{kind(i)}>{text(words)}</th>' for i, words in enumerate(header))
-    body = "".join(f"<tr>{_cells(row, kind)}</tr>\n" for row in rows)
+    opening = [f"<td{kind(i)}{_attribute('data-label', words)}>" for i, words in enumerate(header)]
+    body = "".join(f"<tr>{_cells(row, opening)}</tr>\n" for row in rows)
     return (
         f'<div class="wide" role="region" aria-label="{text(caption)}" tabindex="0"><table>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n"
     )
 
 
-def _cells(row: Sequence[str], kind: Callable[[int], str]) -> str:
+def _cells(row: Sequence[str], opening: Sequence[str]) -> str:
     first, *others = row
-    return f'<th scope="row">{first}</th>' + "".join(f"<td{kind(i)}>{cell}</td>" for i, cell in enumerate(others, 1))
+    cells = (f"{begin}{cell}</td>" for begin, cell in zip(opening[1:], others, strict=True))
+    return f'<th scope="row">{first}</th>{"".join(cells)}'
+
+
+def _attribute(name: str, words: str) -> str:
+    return f' {name}="{text(words)}"' if words else ""
 
 
 def _pairs(caption: str, pairs: Sequence[tuple[str, str]]) -> str:

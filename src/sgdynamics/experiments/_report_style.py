@@ -47,6 +47,17 @@ td ul { margin: 0; padding-left: 1rem; min-width: 12rem; }
 .missing { padding: .5rem .75rem; border-left: 4px solid var(--odd); background: var(--shade); }
 details { margin: .75rem 0; }
 summary { cursor: pointer; color: var(--link); }
+@media screen and (max-width: 44rem) {
+  .wide { border: 0; }
+  .wide table, .wide tbody, .wide tr, .wide th, .wide td { display: block; }
+  .wide thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .wide tbody tr { border: 1px solid var(--line); border-radius: 4px; margin: .75rem 0; padding: .25rem 0; }
+  .wide tbody th, .wide td { border: 0; min-width: 0; padding: .2rem .6rem; text-align: left; white-space: normal;
+    overflow-wrap: anywhere; }
+  .wide td[data-label] { position: relative; padding-left: 9rem; min-height: 1.75rem; }
+  .wide td[data-label]::before { content: attr(data-label); position: absolute; left: .6rem; color: var(--faint); }
+  .wide td ul { min-width: 0; }
+}
 @media print {
   :root { --paper: #fff; --ink: #000; --faint: #444; --line: #bbb; --shade: #f4f4f4; --link: #000; --good: #000;
     --odd: #000; }
