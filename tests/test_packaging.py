@@ -75,7 +75,7 @@ def _read(wheel: pathlib.Path, name: str) -> bytes:
 
 def _succeeds(command, **options) -> str:
     """What the command prints; fails with what it complains of."""
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, **options)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -117,8 +117,8 @@ def test_nothing_else_is_shipped(shipped):
     top = {name.partition("/")[0] for name in shipped if ".dist-info/" not in name}
     assert top == {package.name for package in PACKAGES}
     names = {pathlib.PurePath(name).name for name in shipped}
-    tests = {path.name for path in (ROOT / "tests").rglob("*.py")} - {"__init__.py"}
-    assert names & tests == set() and not any("__pycache__" in name for name in shipped)
+    assert [name for name in names if name.startswith("test_") or name in ("conftest.py", "installed_example.py")] == []
+    assert not any("__pycache__" in name for name in shipped)
 
 
 @pytest.mark.long
