@@ -47,16 +47,19 @@ def _options(kind: Any, within: str = "") -> dict[str, tuple[str, ...]]:
         word = name.replace("_", "-")
         if dataclasses.is_dataclass(hint):
             found |= _options(hint, f"{within}{word}.")
-        elif tyro.conf.Positional not in marks and not _is_a_command(hint):
+        elif tyro.conf.Positional not in marks and not _is_spelt_otherwise(hint):
             found[f"--{within}{word}"] = _values(hint)
             if hint is bool and tyro.conf.FlagCreatePairsOff not in marks:
                 found[f"--{within}no-{word}"] = ()
     return found
 
 
-def _is_a_command(hint: Any) -> bool:
-    """Whether tyro asks for a word of its own for this: a configuration that may be another one, or none."""
-    return isinstance(hint, TypeVar) or any(map(dataclasses.is_dataclass, typing.get_args(hint)))
+def _is_spelt_otherwise(hint: Any) -> bool:
+    """Whether tyro asks for a word of its own for this, a configuration that may be another one or none, or for one
+    option an entry, of tuples in a tuple: these words are not offered."""
+    parts = typing.get_args(hint)
+    nested = typing.get_origin(hint) is tuple and typing.get_origin(parts[0]) is tuple
+    return isinstance(hint, TypeVar) or nested or any(map(dataclasses.is_dataclass, parts))
 
 
 def _values(hint: Any) -> tuple[str, ...]:
