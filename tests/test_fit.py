@@ -23,10 +23,9 @@ def ornstein_uhlenbeck(p):
     return sgd.LinearProcess(jnp.exp(p["friction"]) * DRIFT, noise, time_step=0.2)
 
 
-def measured(seed):
-    return sgd.simulate(
-        ornstein_uhlenbeck(PLANTED), STATISTICS, key=jax.random.key(seed), dtype=jnp.float64, **RUN
-    ).estimates
+def measured(seed, run=RUN):
+    planted = ornstein_uhlenbeck(PLANTED)
+    return sgd.simulate(planted, STATISTICS, key=jax.random.key(seed), dtype=jnp.float64, **run).estimates
 
 
 START = {"friction": jnp.array(0.0), "temperature": jnp.array(0.0)}
@@ -52,10 +51,11 @@ def test_planted_parameters_are_found_within_four_errors_in_twenty_of_twenty():
 @pytest.mark.long
 def test_a_model_that_cannot_do_it_says_so():
     wrong = lambda p: sgd.LinearProcess(jnp.exp(p) * jnp.eye(2), 1.2 * jnp.eye(2), time_step=0.2)
-    found = sgd.fit(wrong, jnp.array(0.0), STATISTICS, measured(7), key=KEY, **RUN)
+    run = RUN | {"replicas": 512}
+    found = sgd.fit(wrong, jnp.array(0.0), STATISTICS, measured(7, run), key=KEY, **run)
     z = jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(found.z)])
     assert jnp.abs(z).max() > 6
-    right = sgd.fit(ornstein_uhlenbeck, START, STATISTICS, measured(7), key=KEY, **RUN)
+    right = sgd.fit(ornstein_uhlenbeck, START, STATISTICS, measured(7, run), key=KEY, **run)
     z = jnp.concatenate([jnp.ravel(x) for x in jax.tree.leaves(right.z)])
     assert jnp.abs(z).max() < 5
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 def is_concrete(x: Any) -> bool:
     """Whether the value of `x` can be read now, i.e. `x` is not being traced."""
     try:
-        bool(jnp.all(jnp.isfinite(x)))
+        bool(jnp.all(jnp.isfinite(jnp.asarray(x))))
     except jax.errors.ConcretizationTypeError:
         return False
     return True

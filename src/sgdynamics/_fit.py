@@ -177,8 +177,8 @@ def _covariance(step: Step) -> Float[Array, "n n"]:
         found = from_pseudo_values(values @ response.T, weights, quantity="parameters")
         deviations = jnp.where(weights[:, None] > 0, found.groups - found.value[None, :], 0)
         # of groups of weight w: Σ w²(p_g − p)(p_g − p)ᵀ, and one degree of freedom is lost
-        count = found.degrees_of_freedom + 1
-        total += (weights[None, :] ** 2 * deviations.T) @ deviations * count / (count - 1)
+        corrected = (found.degrees_of_freedom + 1) / found.degrees_of_freedom
+        total += corrected * ((weights[None, :] ** 2 * deviations.T) @ deviations)
     return total
 
 

@@ -51,15 +51,6 @@ def _readme(names: Names) -> None:
     smaller(replicas=256, steps=5000)
 
 
-def _readme_deep_linear(names: Names) -> None:
-    """A stand-in for a mend: `modewise_drift` refuses the list that the README gives it."""
-    import numpy as np
-
-    theory = names["sgd"].theory.deep_linear
-    modewise_drift = theory.modewise_drift
-    theory.modewise_drift = lambda amplitudes, *rest, **options: modewise_drift(np.array(amplitudes), *rest, **options)
-
-
 def _readme_network(names: Names) -> None:
     """A small classification: three classes of Gaussian points, which overlap."""
     import jax
@@ -109,7 +100,6 @@ def _cluster(names: Names) -> None:
 PREAMBLES: dict[str, dict[str, Any]] = {
     "README.md": {
         "": _readme,
-        "Deep linear networks, from saddle to saddle": _readme_deep_linear,
         "Two layers, and any network at its minimum": _readme_network,
         "Momentum: underdamped Langevin dynamics and anomalous diffusion": _readme_momentum,
         "Epochs: anti-correlated noise": _readme_epochs,

@@ -29,9 +29,9 @@ def document(command: str, entries: Sequence[Mapping[str, Any]], **more: Any) ->
     return json.dumps(strict(head | more | {"experiments": entries}), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def account(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The document of experiments that were run."""
-    return document("run", entries, as_expected=all(entry["as_expected"] for entry in entries))
+def account(entries: Sequence[Mapping[str, Any]], *, complete: bool = True) -> str:
+    """The document of experiments that were run; `complete`: all that were asked for."""
+    return document("run", entries, as_expected=complete and all(entry["as_expected"] for entry in entries))
 
 
 def described(name: str) -> dict[str, Any]:

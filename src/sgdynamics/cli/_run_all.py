@@ -34,7 +34,7 @@ def run_all(pattern: str, options: Sequence[str], *, program: str) -> int:
         return 128 + signal.SIGINT
     finally:
         if settings.json:
-            say(_documents.account(_entries(rows, plans)))
+            say(_documents.account(_entries(rows, plans), complete=len(rows) == len(plans)))
     if any(row.error is None for row in rows):
         report(settings.out, drawn=not settings.no_figure, aside=settings.json)
     return 0 if all(row.as_expected for row in rows) else 1

@@ -153,11 +153,6 @@ def configuration(record: Record) -> Any:
     return _config.from_mapping(get(record.experiment).config, record.parameters)
 
 
-def redraw(folder: str | os.PathLike) -> pathlib.Path:
-    """Draws a stored result anew, from `folder` alone, and returns the path of its figure."""
-    return draw(_store.load(folder), folder)
-
-
 def draw(record: Record, folder: str | os.PathLike) -> pathlib.Path:
     """Draws a result into `folder`, in place of an earlier figure, and returns the figure's path."""
     path = pathlib.Path(folder) / _store.FIGURE
