@@ -40,16 +40,17 @@ def test_compressed_data_have_the_same_loss_and_gradient(case):
     θ = jnp.asarray(np.random.default_rng(0).normal(size=case.origin.shape))
     small = _noise_targets.compressed(case.data)
     assert small.samples == INPUTS + OUTPUTS
-    whole = jax.jit(jax.value_and_grad(lambda θ: case.problem.loss(θ)))(θ)
-    part = jax.jit(jax.value_and_grad(lambda θ: case.problem.loss(θ, small)))(θ)
+    problem = case.problem  # which is made once, and not while something is traced
+    whole = jax.jit(jax.value_and_grad(lambda θ: problem.loss(θ)))(θ)
+    part = jax.jit(jax.value_and_grad(lambda θ: problem.loss(θ, small)))(θ)
     assert abs(whole[0] - part[0]) < 1e-12
     assert jnp.abs(whole[1] - part[1]).max() < 1e-12
 
 
 def test_directions_hold_all_of_hessian_and_noise(case):
-    V = np.asarray(case.directions)
-    H = jax.jit(lambda θ: case.problem.hessian(θ))(case.origin)
-    C = jax.jit(lambda θ: FiniteSample(case.problem, case.batch_size).covariance(θ))(case.origin)
+    V, problem = np.asarray(case.directions), case.problem
+    H = jax.jit(lambda θ: problem.hessian(θ))(case.origin)
+    C = jax.jit(lambda θ: FiniteSample(problem, case.batch_size).covariance(θ))(case.origin)
     assert np.abs(V @ case.hessian @ V.T - H).max() < 1e-8
     assert np.abs(V @ case.noise_covariance() @ V.T - C).max() < 1e-8
     assert len(case.rates) == INPUTS * OUTPUTS
