@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 
 # LAPACK's threads and XLA's would wait for each other: ten times slower where cores are few
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -28,6 +29,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.nodeid in listed:
             item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture
+def interrupts_are_heard():
+    """SIGINT as a terminal's processes have it: those that a script has put into the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 MOST_MAPPINGS = 30_000

@@ -80,7 +80,7 @@ def command(*options):
 
 @pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_stopped_can_be_resumed(monkeypatch, capsys, tmp_path, number):
+def test_a_run_that_is_stopped_can_be_resumed(monkeypatch, capsys, tmp_path, interrupts_are_heard, number):
     assert command("--out", "whole") == 0
     with monkeypatch.context() as patch:
         patch.setattr(experiments, "Bars", lambda: Signalling(number))
@@ -210,7 +210,7 @@ def in_group(pid, group):
 
 @pytest.mark.long
 @pytest.mark.parametrize("number, everyone", [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_several_at_a_time_are_stopped_with_checkpoints(tmp_path, number, everyone):
+def test_several_at_a_time_are_stopped_with_checkpoints(tmp_path, interrupts_are_heard, number, everyone):
     """ctrl-C reaches all processes of a terminal, `kill` the first alone: both end all of them, resumably."""
     script = tmp_path / "script.py"
     script.write_text(ENDLESS.format(here=str(pathlib.Path(__file__).parent)))

@@ -252,7 +252,7 @@ def test_the_last_few_are_kept(tmp_path, keep):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, *long(signal.SIGINT)])
-def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, number):
+def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, interrupts_are_heard, number):
     before = signal.getsignal(signal.SIGTERM)
     progress = lambda steps: os.kill(os.getpid(), number) if steps == 4 else None
     with pytest.raises(Interrupted, match=r"stopped at step 74, with a checkpoint in") as error:
