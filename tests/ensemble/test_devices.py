@@ -119,7 +119,7 @@ def ran(*names, devices=1, processes=1, replicas=16, groups=8):
         for process in range(processes)
     ]  # fmt: skip
     try:
-        said = [process.communicate(timeout=400) for process in running]
+        said = [process.communicate(timeout=900) for process in running]
     finally:
         for process in running:
             process.kill()
