@@ -7,6 +7,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -119,7 +120,9 @@ def ran(*names, devices=1, processes=1, replicas=16, groups=8):
         for process in range(processes)
     ]  # fmt: skip
     try:
-        said = [process.communicate(timeout=900) for process in running]
+        # all at once: one that cannot get rid of what it says would keep the others waiting for it at the end
+        with ThreadPoolExecutor(processes) as readers:
+            said = list(readers.map(lambda process: process.communicate(timeout=600), running))
     finally:
         for process in running:
             process.kill()
