@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?= -n 2
 
-.PHONY: demo experiments networks test test-long durations test-lowest lint format bench calibrate faults docs docs-test wheel-test clean
+.PHONY: demo experiments networks test test-long durations test-lowest lint format bench calibrate faults docs docs-test notebooks wheel-test clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/sgdynamics demo
@@ -55,7 +55,11 @@ faults: $(VENV)/installed-demo
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 
-# Runs every block of Python on the documentation's pages and in the README.
+# Executes every notebook with the sizes that it is kept with, in place: some ten minutes.
+notebooks: $(VENV)/installed-docs
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+
+# Runs every block of Python on the documentation's pages and in the README, and every notebook with small sizes.
 docs-test: $(VENV)/installed-docs
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/docs
 

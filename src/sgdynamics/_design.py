@@ -17,7 +17,6 @@ from jaxtyping import Array, Float, PyTree
 from sgdynamics import _checks
 from sgdynamics._sensitivity import Make, Run, Unravel, check_smooth, raveled
 from sgdynamics._types import PRNGKey
-from sgdynamics.ensemble._measure import check_times
 from sgdynamics.statistics import AbstractStatistic, Estimate
 from sgdynamics.statistics._estimate import from_pseudo_values
 
@@ -67,7 +66,6 @@ def design(
     Gradients go back through every step, with memory O(√steps). Raises `ValueError` for a statistic of many numbers,
     bad sizes, and where the search leaves the finite numbers.
     """
-    steps, every, burn_in = check_times(steps, every, burn_in)
     check_smooth(statistic)
     iterations = _checks.count("iterations", iterations)
     flat, unravel = raveled(start)

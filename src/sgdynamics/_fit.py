@@ -23,9 +23,8 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from sgdynamics import _checks
-from sgdynamics._sensitivity import Make, Run, Unravel, check_smooth, raveled
+from sgdynamics._sensitivity import Make, Run, Unravel, check_smooth, is_estimate, raveled
 from sgdynamics._types import PRNGKey
-from sgdynamics.ensemble._measure import check_times
 from sgdynamics.statistics import AbstractStatistic, Estimate
 from sgdynamics.statistics._estimate import from_pseudo_values
 
@@ -86,29 +85,29 @@ def fit(
     - transformation: of optax, which is given the Gauss-Newton step for a gradient (and `value`, `grad`, `value_fn`).
     - iterations: at most so many.
 
-    Raises `ValueError` where structures or shapes do not match, where nothing measured has an error, and where the
-    statistics do not tell the parameters apart. A fit that has not converged says so (`converged`) and warns nobody.
+    Raises `ValueError` where structures or shapes do not match, where no value has an error in either ensemble, where
+    the model is not finite, and where the statistics do not tell the parameters apart. A fit that has not converged
+    says so in `converged` alone.
     """
-    steps, every, burn_in = check_times(steps, every, burn_in)
     check_smooth(statistics)
     iterations = _checks.count("iterations", iterations)
     flat, unravel = raveled(start)
     run = Run(make, statistics, replicas, steps, key, burn_in, every, groups)
     seen = _matching(measured, eqx.filter_eval_shape(run, unravel(flat)))
     transformation = optax.with_extra_args_support(transformation or descending())
-    memory, converged, done = transformation.init(flat), False, 0
-    while not converged and done < iterations:
+    memory, done = transformation.init(flat), 0
+    while True:
         step = _step(run, seen, flat, unravel)
-        _tell_apart(step.curvature, start)
-        if converged := bool(step.decrement < 1e-4):
+        _check(step, unravel(flat))
+        converged = bool(step.decrement < 1e-4)
+        if converged or done == iterations:
             break
         value_fn = Misfit(run, seen, step.weights, unravel)
         flat, memory = _moved(transformation, step, memory, flat, value_fn)
         done += 1
-    step = _step(run, seen, flat, unravel)
     covariance = _covariance(step)
     errors = unravel(jnp.sqrt(jnp.diag(covariance)))
-    z = jax.tree.unflatten(jax.tree.structure(measured, is_leaf=_is_estimate), _unrow(step.z, seen))
+    z = jax.tree.unflatten(jax.tree.structure(measured, is_leaf=is_estimate), _unrow(step.z, seen))
     return Fit(unravel(flat), errors, covariance, z, step.model, converged, done)
 
 
@@ -184,8 +183,8 @@ def _covariance(step: Step) -> Float[Array, "n n"]:
 
 def _matching(measured: PyTree, model: PyTree) -> list[Estimate]:
     """The measured estimates in a row; an error where they are not those that the model gives."""
-    one, other = (jax.tree.structure(tree, is_leaf=_is_estimate) for tree in (measured, model))
-    if one != other or not all(map(_is_estimate, jax.tree.leaves(measured, is_leaf=_is_estimate))):
+    one, other = (jax.tree.structure(tree, is_leaf=is_estimate) for tree in (measured, model))
+    if one != other or not all(map(is_estimate, jax.tree.leaves(measured, is_leaf=is_estimate))):
         raise ValueError(
             f"measured is of the structure {one}, but it must be that of the statistics' estimates, {other}. "
             "Pass `simulate(dynamics, statistics, ...).estimates` of the same statistics."
@@ -200,21 +199,28 @@ def _matching(measured: PyTree, model: PyTree) -> list[Estimate]:
     return seen
 
 
-def _tell_apart(curvature: Float[Array, "n n"], start: PyTree) -> None:
-    scale = jnp.sqrt(jnp.diag(curvature))
-    if not bool(jnp.all(scale > 0)) or float(jnp.linalg.cond(curvature / scale[:, None] / scale[None, :])) > 1e10:
+def _check(step: Step, parameters: PyTree) -> None:
+    """An error where a step leads nowhere."""
+    if not bool(jnp.any(step.weights > 0)):
         raise ValueError(
-            f"start = {start!r} has parameters that the statistics do not tell apart, or do not depend on. Fit fewer, "
-            "or more statistics."
+            "measured and the model have no errors at all, so that nothing weighs their difference. Measure with two "
+            "groups of replicas or more, after a step or more."
+        )
+    if not bool(jnp.all(jnp.isfinite(step.curvature)) & jnp.isfinite(step.misfit)):
+        raise ValueError(
+            f"start has led to parameters = {parameters!r}, where the model's statistics or their derivatives are not "
+            "finite. Start nearer, or fit logarithms of what must be positive."
+        )
+    scale = jnp.sqrt(jnp.diag(step.curvature))
+    if not bool(jnp.all(scale > 0)) or float(jnp.linalg.cond(step.curvature / scale[:, None] / scale[None, :])) > 1e10:
+        raise ValueError(
+            f"start has parameters that the statistics do not tell apart, or do not depend on, at {parameters!r}. Fit "
+            "fewer, or more statistics."
         )
 
 
-def _is_estimate(x: Any) -> bool:
-    return isinstance(x, Estimate)
-
-
 def _estimates(tree: PyTree) -> list[Estimate]:
-    return [leaf for leaf in jax.tree.leaves(tree, is_leaf=_is_estimate) if _is_estimate(leaf)]
+    return [leaf for leaf in jax.tree.leaves(tree, is_leaf=is_estimate) if is_estimate(leaf)]
 
 
 def _row(arrays: list[Array]) -> Float[Array, " values"]:

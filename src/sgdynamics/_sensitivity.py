@@ -26,7 +26,8 @@ from jaxtyping import Array, Float, PyTree
 
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import AbstractDynamics
-from sgdynamics.ensemble._measure import Share, check_times, measured
+from sgdynamics.ensemble._core import check_statistics
+from sgdynamics.ensemble._measure import Share, measure_share
 from sgdynamics.statistics import AbstractStatistic, Estimate, Extrema, FirstPassage, Histogram
 from sgdynamics.statistics._estimate import from_pseudo_values
 
@@ -83,7 +84,6 @@ def sensitivity(
 
     Raises `ValueError` for bad sizes, statistics that are counts, and parameters that are not floating-point.
     """
-    steps, every, burn_in = check_times(steps, every, burn_in)
     check_smooth(statistics)
     flat, unravel = raveled(at)
     run = Run(make, statistics, replicas, steps, key, burn_in, every, groups)
@@ -91,7 +91,6 @@ def sensitivity(
     found, slopes = (_forward if mode == "forward" else _reverse)(run, flat, unravel)
     names = [_name(path) for path, _ in jax.tree.flatten_with_path(at)[0]]
     derivative = lambda value, slope: _split(value, slope, at, names)
-    is_estimate = lambda x: isinstance(x, Estimate)
     return Sensitivity(found, jax.tree.map(derivative, found, slopes, is_leaf=is_estimate), mode)
 
 
@@ -115,14 +114,16 @@ class Run(eqx.Module):
         dynamics, initial = made if isinstance(made, tuple) else (made, None)
         share = Share(self.replicas, self.replicas if size is None else size, jnp.asarray(first, jnp.int32))
         times = (self.steps, self.key, self.burn_in, self.every)
-        return measured(dynamics, self.statistics, share, *times, initial, groups or self.groups)
+        return measure_share(dynamics, self.statistics, share, *times, initial, groups or self.groups)
+
+
+def is_estimate(x: Any) -> bool:
+    return isinstance(x, Estimate)
 
 
 def check_smooth(statistics: PyTree) -> None:
     """An error for statistics that have no derivative."""
-    for leaf in jax.tree.leaves(statistics, is_leaf=lambda x: isinstance(x, AbstractStatistic)):
-        if not isinstance(leaf, AbstractStatistic):
-            raise ValueError(f"statistics holds {leaf!r}, but every leaf must be one of sgdynamics.statistics.")
+    for leaf in check_statistics(statistics):
         if isinstance(leaf, COUNTS):
             raise ValueError(
                 f"statistics holds a {type(leaf).__name__}, which counts events and has no derivative along a path. "
@@ -206,7 +207,7 @@ def _shares(replicas: int, groups: int) -> tuple[int, int]:
 
 
 def _tree(function: Callable, found: PyTree, *others: PyTree) -> PyTree:
-    return jax.tree.map(function, found, *others, is_leaf=lambda x: isinstance(x, Estimate))
+    return jax.tree.map(function, found, *others, is_leaf=is_estimate)
 
 
 def _values(found: PyTree) -> PyTree:

@@ -11,7 +11,6 @@ from jaxtyping import PyTree
 from sgdynamics import _checks
 from sgdynamics._sensitivity import Make, Run
 from sgdynamics._types import PRNGKey
-from sgdynamics.ensemble._measure import check_times
 from sgdynamics.statistics import AbstractStatistic
 
 
@@ -40,7 +39,6 @@ def sweep(
     Everything is computed in the precision of `over` and of what `make` gives. Raises `ValueError` for leading axes
     that differ, and for bad sizes.
     """
-    steps, every, burn_in = check_times(steps, every, burn_in)
     over = jax.tree.map(jnp.asarray, over)
     counts = {x.shape[0] if x.ndim else None for x in jax.tree.leaves(over)}
     if len(counts) != 1 or None in counts or 0 in counts:

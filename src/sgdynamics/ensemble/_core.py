@@ -144,6 +144,15 @@ def is_statistic(x: Any) -> bool:
     return isinstance(x, AbstractStatistic)
 
 
+def check_statistics(statistics: PyTree) -> list[AbstractStatistic]:
+    """The statistics of a tree in a row; an error where it holds anything else."""
+    leaves = jax.tree.leaves(statistics, is_leaf=is_statistic)
+    for leaf in leaves:
+        if not is_statistic(leaf):
+            raise ValueError(f"statistics holds {leaf!r}, but every leaf must be one of sgdynamics.statistics.")
+    return leaves
+
+
 def update(statistics: PyTree[AbstractStatistic], sums: Sums, replicas: Replicas, record: Int[Array, ""]) -> Sums:
     """Every statistic's sums, with the present states added."""
     one = lambda statistic, sums: statistic.update(sums, replicas.states, replicas.alive, record)

@@ -44,7 +44,7 @@ def measure(
     of them: `estimate.left_out` counts the groups. Raises `ValueError` for sizes that are no counts.
     """
     share = Share(replicas, replicas, jnp.int32(0))
-    return measured(dynamics, statistics, share, steps, key, burn_in, every, initial, groups)
+    return measure_share(dynamics, statistics, share, steps, key, burn_in, every, initial, groups)
 
 
 class Share:
@@ -57,7 +57,7 @@ class Share:
         return None if x is None else jax.lax.dynamic_slice_in_dim(x, self.first, self.size)
 
 
-def measured(
+def measure_share(
     dynamics: AbstractDynamics,
     statistics: PyTree[AbstractStatistic],
     share: Share,
@@ -69,7 +69,7 @@ def measured(
     groups: int,
 ) -> PyTree:
     """`measure`, of a share of the replicas."""
-    steps, every, burn_in = check_times(steps, every, burn_in)
+    steps, every, burn_in = _check_times(steps, every, burn_in)
     replicas, block = _start(dynamics, share, initial, key), _block(burn_in + steps)
     remembering = lambda dynamics, replicas, steps: reference_kernel(dynamics, replicas, steps, block=block)
     replicas = advance(dynamics, replicas, burn_in, remembering)
@@ -84,7 +84,7 @@ def measured(
     return jax.tree.map(conclude, statistics, sums, is_leaf=is_statistic)
 
 
-def check_times(steps: int, every: int, burn_in: int) -> tuple[int, int, int]:
+def _check_times(steps: int, every: int, burn_in: int) -> tuple[int, int, int]:
     steps, every = _checks.count("steps", steps), _checks.count("every", every)
     if every > steps:
         raise ValueError(f"every = {every}, but it must be at most steps = {steps}, or nothing is recorded.")

@@ -206,6 +206,7 @@ class _Run:
         return getattr(sampler, "batch_size", None) or getattr(data, "samples", 0)
 
     def memory(self, groups: Groups) -> Memory:
+        """What a run of so many replicas would need."""
         mesh = _devices.mesh_for(groups, self.mesh)
         many = mesh is not None
         own = Layout(groups, mesh.size).own if many else groups

@@ -148,6 +148,7 @@ class ManyDevices:
         return self.mesh.size
 
     def start(self, start: Start, key: PRNGKey) -> Replicas:
+        """The replicas before their first step, a share on each device."""
         started = lambda key: _start.__wrapped__(self.task.dynamics, start, key, False)
         self.sums = Plain(self.task, jax.eval_shape(started, key))
         own = self.sums.structure_for(self.layout.own)
@@ -171,6 +172,7 @@ class ManyDevices:
         return _evolve_shares(dynamics, statistics, replicas, sums, *numbers, kernel, self.task.keep, self.shares)
 
     def whole(self, replicas: Replicas, sums: Sums) -> tuple[Replicas, Sums]:
+        """Replicas and sums as one device has them, without those that pad the shares, in every process."""
         lift = lambda x, cut: self.layout.lift(_devices.gathered(x), cut)
         replicas = jax.tree.map(lambda x: jnp.asarray(lift(x, _cut(x))), replicas)
         if sums is None:

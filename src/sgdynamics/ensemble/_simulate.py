@@ -26,7 +26,7 @@ from sgdynamics.dynamics import SGD, AbstractDynamics, Descent, State
 from sgdynamics.ensemble import _devices, _kernels, _memory, _results
 from sgdynamics.ensemble._checkpoints import Checkpoint, Checkpoints, saving_for
 from sgdynamics.ensemble._configuration import Table, table
-from sgdynamics.ensemble._core import Kernel, Replicas, Sums, bounded, is_statistic
+from sgdynamics.ensemble._core import Kernel, Replicas, Sums, bounded, check_statistics, is_statistic
 from sgdynamics.ensemble._divergence import Policy, Stop, check_policy
 from sgdynamics.ensemble._pieces import ManyDevices, OneDevice, Task, pieces
 from sgdynamics.ensemble._progress import Reporter
@@ -138,7 +138,7 @@ def simulate(
     dtype = _precision(dtype)
     check_policy(divergence)
     _devices.check_mesh(mesh)
-    _check_statistics(statistics)
+    check_statistics(statistics)
     if kernel is None:
         kernel = _kernels.choose(dynamics, every=every, dtype=dtype, replica_steps=replicas * (burn_in + steps))
     _addressed(key)
@@ -196,12 +196,6 @@ def _driven(
         if trajectories:
             frames.finish()
     return point
-
-
-def _check_statistics(statistics: PyTree) -> None:
-    for leaf in jax.tree.leaves(statistics, is_leaf=is_statistic):
-        if not is_statistic(leaf):
-            raise ValueError(f"statistics holds {leaf!r}, but every leaf must be one of sgdynamics.statistics.")
 
 
 def _records_meet_every_position(dynamics: AbstractDynamics, steps: int, every: int) -> None:

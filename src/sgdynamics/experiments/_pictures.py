@@ -33,12 +33,16 @@ def draw(record: Record, folder: str | os.PathLike, *, format: str = "png") -> p
     if format not in FORMATS:
         raise ValueError(f"format = {format}, but it must be one of {', '.join(FORMATS)}.")
     path = (pathlib.Path(folder) / _store.FIGURE).with_suffix(f".{format}")
+    with _atomic.written(path) as partial:
+        write(record, partial)
+    return path
+
+
+def write(record: Record, path: pathlib.Path) -> None:
+    """Draws a result to a path, in the format of its ending."""
     from sgdynamics import plotting
 
-    figure = plotting.draw(record.figure, record.data)
-    with _atomic.written(path) as partial:
-        plotting.write(figure, partial)
-    return path
+    plotting.write(plotting.draw(record.figure, record.data), path)
 
 
 def redraw(folder: str | os.PathLike, *, format: str = "png") -> pathlib.Path:

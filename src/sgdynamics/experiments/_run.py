@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import xarray as xr
 
-from sgdynamics import _atomic, ensemble
-from sgdynamics.experiments import _config, _earlier, _provenance, _store, _working
+from sgdynamics import ensemble
+from sgdynamics.experiments import _config, _earlier, _pictures, _provenance, _store, _working
 from sgdynamics.experiments._progress import Bars, Progress
 from sgdynamics.experiments._registry import Experiment, Result, get
 from sgdynamics.experiments._store import Record
@@ -119,7 +118,7 @@ def _made(plan: Plan, parameters: Mapping[str, Any], progress: Progress) -> Resu
         data=result.data,
         claims=result.claims,
     )
-    draw = functools.partial(_draw, record.figure, record.data) if plan.figure else None
+    draw = functools.partial(_pictures.write, record) if plan.figure else None
     if jax.process_index() == 0:
         _store.save(plan.folder, record, draw)
         _log.info("%s: stored in %s after %.1f s", experiment.name, plan.folder, provenance["seconds"])
@@ -129,7 +128,7 @@ def _made(plan: Plan, parameters: Mapping[str, Any], progress: Progress) -> Resu
 def _found(plan: Plan, record: Record) -> Outcome:
     """The outcome that `record`, stored in the plan's folder, is; its figure is drawn where that was not done."""
     if plan.figure and not (plan.folder / _store.FIGURE).is_file():
-        draw(record, plan.folder)
+        _pictures.draw(record, plan.folder)
     result = Result(record.data, record.claims, record.provenance.get("ensembles", {}))
     return Outcome(result, plan.folder, found=record.provenance.get("started", "an unknown time"))
 
@@ -153,28 +152,11 @@ def configuration(record: Record) -> Any:
     return _config.from_mapping(get(record.experiment).config, record.parameters)
 
 
-def draw(record: Record, folder: str | os.PathLike) -> pathlib.Path:
-    """Draws a result into `folder`, in place of an earlier figure, and returns the figure's path."""
-    path = pathlib.Path(folder) / _store.FIGURE
-    with _atomic.written(path) as partial:
-        _draw(record.figure, record.data, partial)
-    return path
-
-
-# plotting is imported where it is used: without the extra `plot`, everything else works
-
-
 def check_figure(name: str) -> None:
     """An error where no figure is called `name`, or where matplotlib is not installed."""
-    from sgdynamics import plotting
+    from sgdynamics import plotting  # without the extra `plot`, everything else works
 
     plotting.find(name)
-
-
-def _draw(name: str, data: xr.Dataset, path: pathlib.Path) -> None:
-    from sgdynamics import plotting
-
-    plotting.write(plotting.draw(name, data), path)
 
 
 def _computed(plan: Plan, progress: Progress) -> Result:

@@ -16,3 +16,4 @@ from sgdynamics.experiments.beyond._learning_rate import LEARNING_RATE as LEARNI
 from sgdynamics.experiments.beyond._nonlinear_students import NONLINEAR_STUDENTS as NONLINEAR_STUDENTS
 from sgdynamics.experiments.beyond._sampling import SAMPLING as SAMPLING
 from sgdynamics.experiments.beyond._second_order_sde import SECOND_ORDER_SDE as SECOND_ORDER_SDE
+from sgdynamics.experiments.beyond._sweep import SWEEP as SWEEP

@@ -16,6 +16,7 @@ from sgdynamics.plotting._beyond._learning_rate import learning_rate
 from sgdynamics.plotting._beyond._nonlinear_students import nonlinear_students
 from sgdynamics.plotting._beyond._sampling import sampling
 from sgdynamics.plotting._beyond._second_order_sde import second_order_sde
+from sgdynamics.plotting._beyond._sweep import sweep
 
 FIGURES = {
     "beyond/anti_pgd": anti_pgd,
@@ -34,4 +35,5 @@ FIGURES = {
     "beyond/nonlinear_students": nonlinear_students,
     "beyond/sampling": sampling,
     "beyond/second_order_sde": second_order_sde,
+    "beyond/sweep": sweep,
 }
