@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?= -n 2
 
-.PHONY: demo experiments networks test test-long durations test-lowest lint format bench calibrate faults docs docs-test notebooks wheel-test clean
+.PHONY: demo experiments networks test test-long test-longest durations test-lowest lint format bench calibrate faults docs docs-test notebooks wheel-test clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/sgdynamics demo
@@ -22,11 +22,15 @@ networks: $(VENV)/installed-demo
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# The tests that take some two and a half seconds or more each: half an hour together. Continuous integration runs them too.
+# The tests that take some two and a half seconds or more each. Continuous integration runs them too.
 test-long: $(VENV)/installed-test
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m long
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'long and not longest'
 
-# Lists those that have become long in tests/long.txt.
+# Those of eight seconds or more, such as every verdict of an experiment in small: before a release.
+test-longest: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m longest
+
+# Lists those that have become long, with their seconds, in tests/long.txt.
 durations: $(VENV)/installed-test
 	PYTHONPATH=tests $(BIN)/python -m pytest $(PYTEST_ARGS) -p processor_seconds
 

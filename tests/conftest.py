@@ -12,23 +12,24 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 import jax
 import pytest
 
+import processor_seconds
+
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.devices()  # JAX starts with one device, whatever a command line under test would ask for
 
 
-LONG = pathlib.Path(__file__).parent / "long.txt"
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests that were long when they were last measured, by `processor_seconds`, are marked so beside those that say so
+    """Tests that were long when they were last measured, or took longest, are marked so beside those that say so
     themselves."""
-    listed = set(LONG.read_text(encoding="utf-8").splitlines())
+    listed = processor_seconds.listed()
     for item in items:
         if item.nodeid in listed:
-            item.add_marker(pytest.mark.long)
+            item.add_marker(
+                pytest.mark.longest if listed[item.nodeid] >= processor_seconds.LONGEST else pytest.mark.long
+            )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Fits of planted parameters, with errors that cover; designs that gain what theory says can be gained; sweeps."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,14 +93,25 @@ def test_bad_questions_are_refused():
     with pytest.raises(ValueError, match="do not tell apart"):
         idle = lambda p: ornstein_uhlenbeck({"friction": p["friction"], "temperature": jnp.array(0.0)})
         sgd.fit(idle, START, STATISTICS, seen, key=KEY, **RUN)
+    with pytest.raises(ValueError, match="not finite"):
+        unstable = lambda p: sgd.SGD(PROBLEM, learning_rate=jnp.exp(p), sampler=2)
+        sgd.fit(unstable, jnp.log(1e6), STATISTICS, seen, key=KEY, **RUN)
+    with pytest.raises(ValueError, match="measured has a mean that is not finite"):
+        mean = sgd.statistics.Mean()
+        found = sgd.simulate(one, mean, key=KEY, dtype=jnp.float64, **RUN).estimates
+        lost = eqx.tree_at(lambda e: e.value, found, found.value * jnp.nan)
+        sgd.fit(lambda p: one, jnp.array(0.0), mean, lost, key=KEY, **RUN)
+    with pytest.raises(ValueError, match="no errors at all"):
+        still = lambda p: sgd.LinearProcess(jnp.eye(2) + p, jnp.zeros((2, 2)), time_step=0.2)
+        mean = sgd.statistics.Mean()
+        at_rest = sgd.simulate(still(0.0), mean, key=KEY, dtype=jnp.float64, **RUN).estimates
+        sgd.fit(still, jnp.array(0.0), mean, at_rest, key=KEY, **RUN)
 
 
 @pytest.mark.long
 def test_a_design_finds_what_theory_finds():
     """The learning rate of least mean loss after a few steps from a given start, by the exact recursion of moments."""
-    moments = lambda η: sgd.theory.recursion.MinibatchMoments(
-        DATA.inputs, DATA.targets, learning_rate=η, sampling_factor=1 / 2
-    )
+    moments = lambda η: sgd.theory.recursion.MinibatchMoments(DATA.x, DATA.y, learning_rate=η, sampling_factor=1 / 2)
     H = PROBLEM.hessian(PROBLEM.minimum())
     start = jnp.array([1.0, -1.0])
 
@@ -113,10 +125,11 @@ def test_a_design_finds_what_theory_finds():
     losses = jax.vmap(excess)(rates)
     best = rates[jnp.argmin(losses)]
     make = lambda p: (sgd.SGD(PROBLEM, learning_rate=jnp.exp(p), sampler=2), start)
-    found = sgd.design(
-        make, jnp.log(0.1), sgd.statistics.Loss(PROBLEM), replicas=256, burn_in=5, steps=1, key=KEY, iterations=120,
-        transformation=optax.adam(optax.exponential_decay(0.1, 40, 0.5)),
-    )  # fmt: skip
+    with jax.numpy_dtype_promotion("standard"):  # as optax's Adam needs
+        found = sgd.design(
+            make, jnp.log(0.1), sgd.statistics.Loss(PROBLEM), replicas=256, burn_in=5, steps=1, key=KEY,
+            transformation=optax.adam(optax.exponential_decay(0.1, 40, 0.5)), iterations=120,
+        )  # fmt: skip
     assert found.change.z(0.0) < -6
     assert excess(jnp.exp(found.parameters)) < losses.min() + 0.02 * (excess(0.1) - losses.min())
     assert abs(jnp.exp(found.parameters) / best - 1) < 0.3

@@ -3,7 +3,9 @@
 import pathlib
 import re
 
-LISTED = pathlib.Path(__file__).with_name("long.txt").read_text(encoding="utf-8").splitlines()
+import processor_seconds
+
+LISTED = list(processor_seconds.listed())
 
 
 def exists(name):

@@ -196,20 +196,22 @@ def _matching(measured: PyTree, model: PyTree) -> list[Estimate]:
                 f"measured has a {a.quantity} of shape {a.value.shape}, but the model's has {b.value.shape}. "
                 "Both must be of the same statistics."
             )
+        if not bool(jnp.all(jnp.isfinite(a.value))):
+            raise ValueError(f"measured has a {a.quantity} that is not finite: {a.value}. Leave it out.")
     return seen
 
 
 def _check(step: Step, parameters: PyTree) -> None:
     """An error where a step leads nowhere."""
-    if not bool(jnp.any(step.weights > 0)):
-        raise ValueError(
-            "measured and the model have no errors at all, so that nothing weighs their difference. Measure with two "
-            "groups of replicas or more, after a step or more."
-        )
     if not bool(jnp.all(jnp.isfinite(step.curvature)) & jnp.isfinite(step.misfit)):
         raise ValueError(
             f"start has led to parameters = {parameters!r}, where the model's statistics or their derivatives are not "
             "finite. Start nearer, or fit logarithms of what must be positive."
+        )
+    if not bool(jnp.any(step.weights > 0)):
+        raise ValueError(
+            "measured and the model have no errors at all, so that nothing weighs their difference. Measure with two "
+            "groups of replicas or more, after a step or more."
         )
     scale = jnp.sqrt(jnp.diag(step.curvature))
     if not bool(jnp.all(scale > 0)) or float(jnp.linalg.cond(step.curvature / scale[:, None] / scale[None, :])) > 1e10:
