@@ -6,8 +6,8 @@ has, averaged over the position in the epoch and with the means A, B of `_respon
 
     σ_θ² = η² C [(1 + β) A − β B] / D,   σ_u² = η² C [2ηh A + (2(1 − β) − ηh) B] / D,   D = (1 − β)(2(1 + β) − ηh),
 
-which is (14)-(17) without their loss of digits, and holds for h = 0 too. (10) and (11) as printed lack a vector e₁;
-(12)-(17) are right. White noise has σ_θ² = η² C (1 + β)/(ηh D) and σ_u² = 2 η² C/D; the slides' (19) leaves out the
+which is (14)-(17) without their loss of digits, and holds for h = 0 too. (10) as printed lacks a vector e₁;
+(11)-(17) are right. White noise has σ_θ² = η² C (1 + β)/(ηh D) and σ_u² = 2 η² C/D; the slides' (19) leaves out the
 factor 1/(1 − ηh/(2(1 + β))). Their (20) is σ_θ² = η² C M/(6 (1 − β)²), σ_u² = η² C/(1 − β²): the limit h → 0 for
 M (1 − β) ≫ 1 only. At fixed M it is the above at h = 0, where p_n = (1 − β^{n+1})/(1 − β).
 """
