@@ -401,6 +401,15 @@ def no_compiler():
 
 
 @pytest.mark.long
+def test_the_cost_of_derivatives_is_measured():
+    derivatives = sgdynamics_benchmarks.load("derivatives")
+    record = derivatives.run(quick=True)
+    assert len(record["contenders"]) == 15 and not record["skipped"]
+    assert record["contenders"]["simulate, backwards, tanh network"]["details"]["temporary_bytes"] > 0
+    assert len(derivatives.table(record).splitlines()) == 16
+
+
+@pytest.mark.long
 def test_other_numbers_compile_nothing():
     record = sgdynamics_benchmarks.load("compilation").run(quick=True)
     for row in record["rows"].values():

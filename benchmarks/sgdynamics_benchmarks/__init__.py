@@ -22,6 +22,7 @@ BENCHMARKS = {
     "epochs": "what it costs to draw the order of an epoch",
     "scaling": "replicas, inputs, samples, batch size, devices; memory against steps",
     "weak_error": "how far differential equations and SVAG are from SGD, and what accuracy costs",
+    "derivatives": "what derivatives of a whole run cost, in time and memory",
     "compilation": "seconds before the first step, and how many programs",
 }
 

@@ -44,6 +44,11 @@ ROWS = (
     Row("oscillators", "simulate, Euler", "diffrax Euler, cheap path", 4.5),
     Row("oscillators", "simulate, exact at stride 100", "diffrax Euler, cheap path", 150.0),
     Row("tanh_network", "simulate", "PyTorch torch.func vmap(grad)", 3.0, 5.0),
+    # a gradient takes at most five times the run
+    *(
+        Row("derivatives", f"simulate, backwards, {case}", f"simulate, {case}", 0.2)
+        for case in ("regression, 400 steps", "regression, covariance", "tanh network", "Langevin equation of it")
+    ),
     *(
         Row(benchmark, "simulate, on CUDA", against, None, aim, platform="gpu")
         for benchmark in ("regression", "deep_linear")
