@@ -153,7 +153,7 @@ def _mode(asked: Mode | None, run: Run, flat: Array, unravel: Unravel) -> Mode:
     if asked is not None and asked not in get_args(Mode):
         raise ValueError(f'mode = {asked!r}, but it must be "forward", "reverse" or None.')
     outputs = sum(x.size for x in jax.tree.leaves(_values(eqx.filter_eval_shape(run, unravel(flat)))))
-    # a way back takes about as long as four ways forward
+    # a way back takes as long as one to four ways forward: `sgdynamics bench derivatives`
     mode = asked or ("forward" if flat.size <= 4 * outputs else "reverse")
     if mode == "reverse":
         _shares(run.replicas, run.groups)
