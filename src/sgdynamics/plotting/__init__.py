@@ -21,6 +21,7 @@ from sgdynamics.plotting._figures import write as write
 from sgdynamics.plotting._style import BLACK as BLACK
 from sgdynamics.plotting._style import COLOURS as COLOURS
 from sgdynamics.plotting._style import GREY as GREY
+from sgdynamics.plotting._style import STYLE as STYLE
 from sgdynamics.plotting._style import legend as legend
 from sgdynamics.plotting._style import panels as panels
 from sgdynamics.plotting._style import published as published

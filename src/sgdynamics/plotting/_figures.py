@@ -14,7 +14,7 @@ from PIL import Image  # matplotlib's own writer of PNG
 
 from sgdynamics.plotting import _beyond, _corlouer2026, _gross2024, _kuehn2025, _kunin2023
 from sgdynamics.plotting._demo import demo
-from sgdynamics.plotting._style import RC
+from sgdynamics.plotting._style import STYLE
 
 figures: dict[str, Callable[[xr.Dataset], Figure]] = {
     "demo": demo,
@@ -39,7 +39,7 @@ def find(name: str) -> Callable[[xr.Dataset], Figure]:
 
 def draw(name: str, data: xr.Dataset) -> Figure:
     """The figure called `name`, drawn from `data` in the house style."""
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(STYLE):
         return find(name)(data)
 
 
@@ -68,5 +68,5 @@ def compact(figure: Figure | bytes) -> bytes:
 def _save(figure: Figure, target: Any, **more: Any) -> None:
     FigureCanvasAgg(figure)
     # a layout engine measures text when it saves: it must see the style that the figure was drawn in
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(target, **more)

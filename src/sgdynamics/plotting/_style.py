@@ -13,7 +13,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#7F7F7F"
 BLACK = "#000000"
 
-RC: Any = {
+STYLE: Any = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.spines.top": False,
@@ -28,6 +28,7 @@ RC: Any = {
     "svg.hashsalt": "sgdynamics",  # the same figure is the same file
     "pdf.fonttype": 42,
 }
+"""Matplotlib's settings, for pictures of your own beside these: `plt.style.use(sgdynamics.plotting.STYLE)`."""
 
 
 def panels(rows: int = 1, columns: int = 1, *, width: float = 4.2, height: float = 3.2) -> tuple[Figure, Any]:
