@@ -41,7 +41,7 @@ def test_results_are_found_at_any_depth_and_what_is_none_is_not(tmp_path):
 
 
 def test_a_folder_without_results_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no stored results"):
+    with pytest.raises(FileNotFoundError, match="holds no stored results"):
         experiments.write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

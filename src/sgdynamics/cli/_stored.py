@@ -33,7 +33,7 @@ def report(folder: pathlib.Path, *, drawn: bool = True, aside: bool = False) -> 
     """Writes the page of all results in `folder`; says where on standard error if `aside`."""
     try:
         path = experiments.write_report(folder, drawn=drawn)
-    except (ValueError, OSError) as error:
+    except OSError as error:
         return refused(error)
     say(f"written to {shown(path.resolve())}", aside=aside)
     return 0

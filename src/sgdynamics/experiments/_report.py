@@ -22,18 +22,22 @@ def write_report(folder: str | os.PathLike, *, drawn: bool = True) -> pathlib.Pa
     """Writes `report.html` into `folder`: one page, complete in itself, with every result that lies in `folder` or
     below. Returns its path. Pictures are drawn anew from the data unless `drawn` is False, and then taken as they lie.
 
-    **Raises** `ValueError` where no result lies there.
+    **Raises** `FileNotFoundError` where no result lies there.
     """
     folder = pathlib.Path(folder)
     found = places(folder)
     if not found:
-        raise ValueError(f"{folder} holds no stored results: name a folder that `run` or `reproduce` has written to.")
+        raise FileNotFoundError(
+            f"{folder} holds no stored results: name a folder that `run` or `reproduce` has written to."
+        )
     entries, damaged = [], []
     for place in found:
         try:
-            entries.append(_entry(place, _store.load(folder / place), folder / place, drawn=drawn))
+            record = _store.load(folder / place)
         except (ValueError, OSError) as error:
             damaged.append(Damaged(place, str(error)))
+        else:
+            entries.append(_entry(place, record, folder / place, drawn=drawn))
     names = {entry.experiment for entry in entries} | {one.place for one in damaged}
     absent = [name for name in _registry.names() if name not in names]
     page = _report_page.page(Contents(entries, damaged, _failures(folder), absent))
