@@ -59,7 +59,7 @@ def simulation(
 
 def published(axes: Axes, x: Any, y: Any, label: str | None = None, **more: Any) -> None:
     """A published formula that errs, or a wrong model kept as a control: dashed grey."""
-    axes.plot(x, y, "--", color=GREY, label=label, zorder=1, **more)
+    axes.plot(x, y, **({"linestyle": "--", "color": GREY, "label": label, "zorder": 1} | more))
 
 
 def legend(axes: Axes, **more: Any) -> None:
