@@ -11,6 +11,10 @@ falls enough. p̂ is a linear function of y and of the draws near its end, so th
 the groups of replicas, of both ensembles, whatever the correlations between the values:
 
     p̂_g − p̂ = (Jᵀ W J)⁻¹ Jᵀ W (y_g − y),      the same with −(m_g − m)
+
+J, W and m share the model's draws, so that E[Jᵀ W (m − y)] is not 0 at the true parameters: a bias of the order of
+values/replicas of the model, which the errors do not contain. An Ornstein-Uhlenbeck process fitted to itself with 192
+values and 256 replicas is off by 1.55(15) standard errors in its friction and −0.4(2) in its temperature (40 pairs).
 """
 
 from functools import cache
@@ -81,7 +85,8 @@ def fit(
     - statistics: of `sgdynamics.statistics`, smooth in the paths, a tree of them.
     - measured: their `Estimate`s in the same structure, such as `simulate(...).estimates` of another dynamics; of
       independent draws.
-    - replicas, steps, key, burn_in, every, groups: of the model's ensemble, whose draws stay the same throughout.
+    - replicas, steps, key, burn_in, every, groups: of the model's ensemble, whose draws stay the same throughout. Give it
+      several times as many replicas as there are values: with fewer, the parameters are off by about an error or two.
     - transformation: of optax, which is given the Gauss-Newton step for a gradient (and `value`, `grad`, `value_fn`).
     - iterations: at most so many.
 
