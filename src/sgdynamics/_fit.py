@@ -85,8 +85,8 @@ def fit(
     - statistics: of `sgdynamics.statistics`, smooth in the paths, a tree of them.
     - measured: their `Estimate`s in the same structure, such as `simulate(...).estimates` of another dynamics; of
       independent draws.
-    - replicas, steps, key, burn_in, every, groups: of the model's ensemble, whose draws stay the same throughout. Give it
-      several times as many replicas as there are values: with fewer, the parameters are off by about an error or two.
+    - replicas, steps, key, burn_in, every, groups: of the model's ensemble, whose draws stay the same throughout. Give
+      it several times as many replicas as there are values: with fewer, parameters are off by about an error or two.
     - transformation: of optax, which is given the Gauss-Newton step for a gradient (and `value`, `grad`, `value_fn`).
     - iterations: at most so many.
 
