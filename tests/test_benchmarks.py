@@ -17,6 +17,7 @@ from sgdynamics import cli
 from sgdynamics.ensemble import reference_kernel
 from sgdynamics_benchmarks import (
     deep_linear,
+    derivatives,
     langevin,
     limits,
     must_hold,
@@ -244,6 +245,7 @@ def test_every_ratio_names_contenders_that_there_are():
         "langevin": langevin.contenders(langevin.Size()),
         "oscillators": oscillators.contenders(oscillators.Size(inputs=4)),
         "tanh_network": tanh_network.contenders(tanh_network.Size()),
+        "derivatives": derivatives.contenders(),
     }
     for row in must_hold.ROWS:
         assert {row.contender, row.against} - {None} <= set(there[row.benchmark])
@@ -402,7 +404,6 @@ def no_compiler():
 
 @pytest.mark.long
 def test_the_cost_of_derivatives_is_measured():
-    derivatives = sgdynamics_benchmarks.load("derivatives")
     record = derivatives.run(quick=True)
     assert len(record["contenders"]) == 15 and not record["skipped"]
     assert record["contenders"]["simulate, backwards, tanh network"]["details"]["temporary_bytes"] > 0

@@ -49,6 +49,30 @@ def test_planted_parameters_are_found_within_four_errors_in_twenty_of_twenty():
     assert max(errors) < 0.2  # and it is not by large errors
 
 
+@pytest.mark.longest
+def test_many_values_of_few_replicas_do_not_bias_a_fit():
+    """192 values of 256 replicas. Least squares, whose slopes share the draws of the residuals, have z of the friction
+    at 1.55(15) on average here."""
+    H = jnp.diag(jnp.linspace(0.06, 0.23, 8))
+    model = lambda p: (
+        sgd.LinearProcess(jnp.exp(p[0]) * H, 0.007 * jnp.exp(p[0] + p[1]) * H, jnp.zeros(8), time_step=0.1),
+        jnp.zeros(8),
+    )
+    statistics = {"covariance": sgd.statistics.Covariance(), "lags": sgd.statistics.Autocovariance((10, 40))}
+    run = {"replicas": 256, "steps": 400, "every": 10, "burn_in": 800}
+    process, initial = model(jnp.zeros(2))
+    pulls = []
+    for seed in range(40):
+        key, other = jax.random.split(jax.random.fold_in(KEY, seed))
+        seen = sgd.simulate(process, statistics, initial=initial, key=key, dtype=jnp.float64, **run).estimates
+        found = sgd.fit(model, jnp.zeros(2), statistics, seen, key=other, **run)
+        assert found.converged
+        pulls.append(found.parameters / found.standard_error)
+    # a mean of 40 beyond 0.7 is a false alarm once in 10⁵
+    assert np.abs(np.mean(pulls, axis=0)).max() < 0.7
+    assert 0.5 < np.std(pulls) < 1.6
+
+
 @pytest.mark.long
 def test_a_model_that_cannot_do_it_says_so():
     wrong = lambda p: sgd.LinearProcess(jnp.exp(p) * jnp.eye(2), 1.2 * jnp.eye(2), time_step=0.2)

@@ -7,6 +7,7 @@ memory of each compiled program stands in its details, at few steps and at sixte
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -35,17 +36,20 @@ def run(quick: bool = False, rounds: int | None = None) -> Record:
     before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", True)
     try:
-        contenders, base = {}, {}
-        for name, case in cases(quick).items():
-            for way in WAYS:
-                contenders[f"{way}, {name}"] = Contender(
-                    lambda case=case, way=way: prepared(case, way), case.replicas * case.steps
-                )
-                base[f"{way}, {name}"] = f"simulate, {name}"
-        record = measure(contenders, quick=quick, rounds=rounds)
+        record = measure(contenders(quick), quick=quick, rounds=rounds)
     finally:
         jax.config.update("jax_enable_x64", before)
+    base = {f"{way}, {name}": f"simulate, {name}" for name in cases(quick) for way in WAYS}
     return record | {"title": "a run, and with its derivative with respect to the learning rate, float64", "base": base}
+
+
+def contenders(quick: bool = False) -> dict[str, Contender]:
+    """Every case, three ways each."""
+    return {
+        f"{way}, {name}": Contender(partial(prepared, case, way), case.replicas * case.steps)
+        for name, case in cases(quick).items()
+        for way in WAYS
+    }
 
 
 def cases(quick: bool) -> dict[str, Case]:

@@ -1,20 +1,19 @@
 """Parameters of a model for which its ensemble has the statistics that were measured.
 
-With y the measured values, m(p) those of the model's ensemble for fixed draws, and s² the sum of the squares of both
-errors,
+With y the measured values, m(p) those of the model's ensemble for fixed draws, and J = ∂m/∂p,
 
-    χ²(p) = Σ_j (m_j(p) − y_j)²/s_j²,      J = ∂m/∂p,  W = diag 1/s²
-    step:   (Jᵀ W J) d = Jᵀ W (m − y)                                     (Gauss-Newton)
+    Zᵀ W (m(p) − y) = 0                                       what is solved for p
+    step:   (Zᵀ W J) d = Zᵀ W (m − y)                         (Gauss-Newton, were Z = J)
 
-d is handed to an optax transformation in the place of a gradient: by default it is followed downhill, halved until χ²
-falls enough. p̂ is a linear function of y and of the draws near its end, so that its error follows from the scatter of
-the groups of replicas, of both ensembles, whatever the correlations between the values:
+Z = ∂m'/∂p and W = diag 1/s'² are of a second ensemble of the model, with draws of its own. Those of the first share
+their noise with m, so that E[Jᵀ W (m − y)] is not 0 at the true parameters: least squares with as many values as
+replicas are off by more than an error (instrumental variables: Reiersøl 1941; Wooldridge 2010, "Econometric analysis",
+ch. 5). d is handed to an optax transformation in the place of a gradient: by default it is followed downhill, halved
+until gᵀ(ZᵀWZ)⁻¹g, g = ZᵀW(m − y), falls enough. p̂ is a linear function of y and of the draws near its end, so that its
+error follows from the scatter of the groups of replicas, of both ensembles, whatever the correlations between the
+values:
 
-    p̂_g − p̂ = (Jᵀ W J)⁻¹ Jᵀ W (y_g − y),      the same with −(m_g − m)
-
-J, W and m share the model's draws, so that E[Jᵀ W (m − y)] is not 0 at the true parameters: a bias of the order of
-values/replicas of the model, which the errors do not contain. An Ornstein-Uhlenbeck process fitted to itself with 192
-values and 256 replicas is off by 1.55(15) standard errors in its friction and −0.4(2) in its temperature (40 pairs).
+    p̂_g − p̂ = (Zᵀ W J)⁻¹ Zᵀ W (y_g − y),      the same with −(m_g − m)
 """
 
 from functools import cache
@@ -31,6 +30,9 @@ from sgdynamics._sensitivity import Make, Run, Unravel, check_smooth, is_estimat
 from sgdynamics._types import PRNGKey
 from sgdynamics.statistics import AbstractStatistic, Estimate
 from sgdynamics.statistics._estimate import from_pseudo_values
+
+OWN = 1
+"""What the key of the second ensemble is folded by."""
 
 
 class Fit(eqx.Module):
@@ -85,8 +87,7 @@ def fit(
     - statistics: of `sgdynamics.statistics`, smooth in the paths, a tree of them.
     - measured: their `Estimate`s in the same structure, such as `simulate(...).estimates` of another dynamics; of
       independent draws.
-    - replicas, steps, key, burn_in, every, groups: of the model's ensemble, whose draws stay the same throughout. Give
-      it several times as many replicas as there are values: with fewer, parameters are off by about an error or two.
+    - replicas, steps, key, burn_in, every, groups: of the model's two ensembles, whose draws stay the same throughout.
     - transformation: of optax, which is given the Gauss-Newton step for a gradient (and `value`, `grad`, `value_fn`).
     - iterations: at most so many.
 
@@ -100,24 +101,25 @@ def fit(
     run = Run(make, statistics, replicas, steps, key, burn_in, every, groups)
     seen = _matching(measured, eqx.filter_eval_shape(run, unravel(flat)))
     transformation = optax.with_extra_args_support(transformation or descending())
-    memory, done = transformation.init(flat), 0
+    # optax begins with weak types, and what it gives back would be compiled anew
+    strong = lambda x: jax.lax.convert_element_type(x, jnp.result_type(x))
+    memory, done = jax.tree.map(strong, transformation.init(flat)), 0
     while True:
         step = _step(run, seen, flat, unravel)
         _check(step, unravel(flat))
         converged = bool(step.decrement < 1e-4)
         if converged or done == iterations:
             break
-        value_fn = Misfit(run, seen, step.weights, unravel)
+        value_fn = Misfit(run, seen, step.weighted, step.curvature, unravel)
         flat, memory = _moved(transformation, step, memory, flat, value_fn)
         done += 1
-    covariance = _covariance(step)
-    errors = unravel(jnp.sqrt(jnp.diag(covariance)))
+    errors = unravel(jnp.sqrt(jnp.diag(step.covariance)))
     z = jax.tree.unflatten(jax.tree.structure(measured, is_leaf=is_estimate), _unrow(step.z, seen))
-    return Fit(unravel(flat), errors, covariance, z, step.model, converged, done)
+    return Fit(unravel(flat), errors, step.covariance, z, step.model, converged, done)
 
 
 class Step(eqx.Module):
-    """What a Gauss-Newton step is made of."""
+    """What a step is made of: its direction, and with it what says whether it was the last."""
 
     direction: Float[Array, " n"]
     gradient: Float[Array, " n"]
@@ -125,45 +127,59 @@ class Step(eqx.Module):
     curvature: Float[Array, "n n"]
     weighted: Float[Array, "n values"]
     weights: Float[Array, " values"]
+    covariance: Float[Array, "n n"]
     z: Float[Array, " values"]
-    decrement: Float[Array, ""]
-    scatter: tuple[Any, Any]
     model: PyTree
+
+    @property
+    def decrement(self) -> Float[Array, ""]:
+        """The squared length of the step, in units of the parameters' errors."""
+        return self.direction @ jnp.linalg.solve(self.covariance, self.direction)
 
 
 class Misfit(eqx.Module):
-    """χ² with given weights."""
+    """gᵀ(ZᵀWZ)⁻¹g with given instruments, ZᵀW."""
 
     run: Run
     seen: list[Estimate]
-    weights: Float[Array, " values"]
+    weighted: Float[Array, "n values"]
+    curvature: Float[Array, "n n"]
     unravel: Unravel
 
     def __call__(self, flat: Float[Array, " n"]) -> Float[Array, ""]:
         model = _estimates(self.run(self.unravel(flat)))
-        return jnp.sum(self.weights * (_values(model) - _values(self.seen)) ** 2)
+        g = self.weighted @ (_values(model) - _values(self.seen))
+        return g @ jnp.linalg.solve(self.curvature, g)
 
 
 @eqx.filter_jit
 def _step(run: Run, seen: list[Estimate], flat: Array, unravel: Unravel) -> Step:
-    def values(flat):
-        found = run(unravel(flat))
-        return _values(_estimates(found)), found
+    def responses(key):
+        def values(flat):
+            found = eqx.tree_at(lambda run: run.key, run, key)(unravel(flat))
+            return _values(_estimates(found)), found
 
-    J, found = jax.jacfwd(values, has_aux=True)(flat)
+        return jax.jacfwd(values, has_aux=True)(flat)
+
+    both_slopes, both = jax.lax.map(responses, jnp.stack([run.key, jax.random.fold_in(run.key, OWN)]))
+    (J, Z), (found, other) = both_slopes, (jax.tree.map(lambda x, i=i: x[i], both) for i in range(2))
     model = _estimates(found)
-    both = [_row([e.standard_error for e in side]) for side in (model, seen)]
-    square = both[0] ** 2 + both[1] ** 2
-    # what has no error in either, such as a displacement after no steps, says nothing
-    weights = jnp.where(square > 0, 1 / jnp.where(square > 0, square, 1), 0)
+    weights = _weights(*(_squared_errors(side) for side in (_estimates(other), seen)))
     difference = _values(model) - _values(seen)
-    weighted = J.T * weights[None, :]
-    A, gradient = weighted @ J, weighted @ difference
-    direction = jnp.linalg.solve(A, gradient)
-    misfit = jnp.sum(weights * difference**2)
-    scatter = (_pseudo(seen), _pseudo(model))
-    z = jnp.sqrt(weights) * difference
-    return Step(direction, 2 * gradient, misfit, A, weighted, weights, z, direction @ gradient, scatter, found)
+    weighted = Z.T * weights[None, :]
+    A, B, g = weighted @ Z, weighted @ J, weighted @ difference
+    direction, whitened = jnp.linalg.solve(B, g), jnp.linalg.solve(A, g)
+    covariance = _covariance(jnp.linalg.solve(B, weighted), (_pseudo(seen), _pseudo(model)))
+    square = _squared_errors(model) + _squared_errors(seen)
+    z = jnp.where(square == 0, 0, difference / jnp.sqrt(jnp.where(square == 0, 1, square)))
+    return Step(direction, 2 * B.T @ whitened, g @ whitened, A, weighted, weights, covariance, z, found)
+
+
+def _weights(model: Array, seen: Array) -> Float[Array, " values"]:
+    """Of what has no error in either, such as a displacement after no steps, 0: it says nothing. The measurement's own
+    errors go with its values, and would favour the small ones."""
+    square = jnp.where(model > 0, model, seen)
+    return jnp.where(square > 0, 1 / jnp.where(square > 0, square, 1), 0)
 
 
 @eqx.filter_jit
@@ -173,11 +189,10 @@ def _moved(transformation, step: Step, memory: Any, flat: Array, value_fn: Misfi
     return optax.apply_updates(flat, update), memory
 
 
-def _covariance(step: Step) -> Float[Array, "n n"]:
+def _covariance(response: Float[Array, "n values"], scatter: tuple) -> Float[Array, "n n"]:
     """Of the parameters, from the scatter of the groups of both ensembles."""
-    response = jnp.linalg.solve(step.curvature, step.weighted)
-    total = jnp.zeros_like(step.curvature)
-    for values, weights in step.scatter:
+    total = jnp.zeros((len(response),) * 2)
+    for values, weights in scatter:
         found = from_pseudo_values(values @ response.T, weights, quantity="parameters")
         deviations = jnp.where(weights[:, None] > 0, found.groups - found.value[None, :], 0)
         # of groups of weight w: Σ w²(p_g − p)(p_g − p)ᵀ, and one degree of freedom is lost
@@ -208,7 +223,7 @@ def _matching(measured: PyTree, model: PyTree) -> list[Estimate]:
 
 def _check(step: Step, parameters: PyTree) -> None:
     """An error where a step leads nowhere."""
-    if not bool(jnp.all(jnp.isfinite(step.curvature)) & jnp.isfinite(step.misfit)):
+    if not bool(jnp.all(jnp.isfinite(step.curvature)) & jnp.all(jnp.isfinite(step.z))):
         raise ValueError(
             f"start has led to parameters = {parameters!r}, where the model's statistics or their derivatives are not "
             "finite. Start nearer, or fit logarithms of what must be positive."
@@ -236,6 +251,10 @@ def _row(arrays: list[Array]) -> Float[Array, " values"]:
 
 def _values(estimates: list[Estimate]) -> Float[Array, " values"]:
     return _row([e.value for e in estimates])
+
+
+def _squared_errors(estimates: list[Estimate]) -> Float[Array, " values"]:
+    return _row([e.standard_error for e in estimates]) ** 2
 
 
 def _unrow(row: Array, like: list[Estimate]) -> list[Array]:
