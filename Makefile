@@ -59,7 +59,7 @@ faults: $(VENV)/installed-demo
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 
-# Executes every notebook with the sizes that it is kept with, in place: some ten minutes.
+# Executes every notebook with the sizes that it is kept with, in place.
 notebooks: $(VENV)/installed-docs
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 

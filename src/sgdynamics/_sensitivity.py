@@ -118,6 +118,7 @@ class Run(eqx.Module):
 
 
 def is_estimate(x: Any) -> bool:
+    """Whether a tree of estimates ends here."""
     return isinstance(x, Estimate)
 
 
