@@ -7,9 +7,11 @@ With y the measured values, m(p) those of the model's ensemble for fixed draws, 
 
 Z = ∂m'/∂p and W = diag 1/s'² are of a second ensemble of the model, with draws of its own. Those of the first share
 their noise with m, so that E[Jᵀ W (m − y)] is not 0 at the true parameters: least squares with as many values as
-replicas are off by more than an error (instrumental variables: Wooldridge 2010, "Econometric Analysis of Cross Section
-and Panel Data", ch. 5). d is handed to an optax transformation in the place of a gradient: by default it is followed downhill, halved
-until gᵀ(ZᵀWZ)⁻¹g, g = ZᵀW(m − y), falls enough. p̂ is a linear function of y and of the draws near its end, so that its
+replicas are off by more than an error (instrumental variables: Wooldridge 2010, "Econometric Analysis of Cross
+Section and Panel Data", ch. 5).
+
+d is handed to an optax transformation in the place of a gradient: by default it is followed downhill, halved until
+gᵀ(ZᵀWZ)⁻¹g, g = ZᵀW(m − y), falls enough. p̂ is a linear function of y and of the draws near its end, so that its
 error follows from the scatter of the groups of replicas, of both ensembles, whatever the correlations between the
 values:
 
