@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from sgdynamics import _checks
 from sgdynamics._types import PRNGKey, Step
 from sgdynamics.dynamics import AbstractDynamics, State
 from sgdynamics.statistics import AbstractStatistic
@@ -151,6 +152,20 @@ def check_statistics(statistics: PyTree) -> list[AbstractStatistic]:
         if not is_statistic(leaf):
             raise ValueError(f"statistics holds {leaf!r}, but every leaf must be one of sgdynamics.statistics.")
     return leaves
+
+
+def check_times(steps: int, every: int, burn_in: int) -> tuple[int, int, int]:
+    """The three as counts; an error where nothing would be recorded, or where a step's number does not fit."""
+    steps, every = _checks.count("steps", steps), _checks.count("every", every)
+    burn_in = _checks.count("burn_in", burn_in, least=0)
+    if burn_in + steps >= 2**31:
+        raise ValueError(
+            f"burn_in + steps = {burn_in + steps}, but a step's number must be below 2³¹. Go on from `.state` in "
+            "another run, with another key."
+        )
+    if every > steps:
+        raise ValueError(f"every = {every}, but it must be at most steps = {steps}, or nothing is recorded.")
+    return steps, every, burn_in
 
 
 def update(statistics: PyTree[AbstractStatistic], sums: Sums, replicas: Replicas, record: Int[Array, ""]) -> Sums:

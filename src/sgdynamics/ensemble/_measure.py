@@ -20,7 +20,7 @@ from jaxtyping import Array, Int, PyTree
 from sgdynamics import _checks
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import AbstractDynamics
-from sgdynamics.ensemble._core import Replicas, advance, evolve, is_statistic, reference_kernel, replicate
+from sgdynamics.ensemble._core import Replicas, advance, check_times, evolve, is_statistic, reference_kernel, replicate
 from sgdynamics.ensemble._starts import starts
 from sgdynamics.statistics import AbstractStatistic, Groups, Records
 
@@ -69,7 +69,7 @@ def measure_share(
     groups: int,
 ) -> PyTree:
     """`measure`, of a share of the replicas."""
-    steps, every, burn_in = _check_times(steps, every, burn_in)
+    steps, every, burn_in = check_times(steps, every, burn_in)
     replicas, block = _start(dynamics, share, initial, key), _block(burn_in + steps)
     remembering = lambda dynamics, replicas, steps: reference_kernel(dynamics, replicas, steps, block=block)
     replicas = advance(dynamics, replicas, burn_in, remembering)
@@ -82,13 +82,6 @@ def measure_share(
     _, sums = evolve(dynamics, statistics, replicas, sums, **times, kernel=kernel, block=records)
     conclude = lambda statistic, sums: statistic.conclude(sums)
     return jax.tree.map(conclude, statistics, sums, is_leaf=is_statistic)
-
-
-def _check_times(steps: int, every: int, burn_in: int) -> tuple[int, int, int]:
-    steps, every = _checks.count("steps", steps), _checks.count("every", every)
-    if every > steps:
-        raise ValueError(f"every = {every}, but it must be at most steps = {steps}, or nothing is recorded.")
-    return steps, every, _checks.count("burn_in", burn_in, least=0)
 
 
 def _start(dynamics: AbstractDynamics, share: Share, initial: Any, key: PRNGKey) -> Replicas:

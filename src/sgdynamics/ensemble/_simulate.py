@@ -26,7 +26,7 @@ from sgdynamics.dynamics import SGD, AbstractDynamics, Descent, State
 from sgdynamics.ensemble import _devices, _kernels, _memory, _results
 from sgdynamics.ensemble._checkpoints import Checkpoint, Checkpoints, saving_for
 from sgdynamics.ensemble._configuration import Table, table
-from sgdynamics.ensemble._core import Kernel, Replicas, Sums, bounded, check_statistics, is_statistic
+from sgdynamics.ensemble._core import Kernel, Replicas, Sums, bounded, check_statistics, check_times, is_statistic
 from sgdynamics.ensemble._divergence import Policy, Stop, check_policy
 from sgdynamics.ensemble._pieces import ManyDevices, OneDevice, Task, pieces
 from sgdynamics.ensemble._progress import Reporter
@@ -124,16 +124,8 @@ def simulate(
     bad arguments, and where memory does not suffice (`ensemble.memory`), before anything runs. Warns of replicas that
     diverged, and of records that miss positions in the epoch.
     """
-    replicas, steps = _checks.count("replicas", replicas), _checks.count("steps", steps)
-    burn_in, every = _checks.count("burn_in", burn_in, least=0), _checks.count("every", every)
-    groups = _checks.count("groups", groups)
-    if burn_in + steps >= 2**31:
-        raise ValueError(
-            f"burn_in + steps = {burn_in + steps}, but a step's number must be below 2³¹. Go on from `.state` in "
-            "another run, with another key."
-        )
-    if every > steps:
-        raise ValueError(f"every = {every}, but it must be at most steps = {steps}, or nothing is recorded.")
+    replicas, groups = _checks.count("replicas", replicas), _checks.count("groups", groups)
+    steps, every, burn_in = check_times(steps, every, burn_in)
     _records_meet_every_position(dynamics, steps, every)
     dtype = _precision(dtype)
     check_policy(divergence)

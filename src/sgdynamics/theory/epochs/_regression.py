@@ -73,10 +73,16 @@ def regression_means(
     e = epoch(x, y, learning_rate, batch_size, momentum)
     A, scale = e.transition, e.rate**2 * e.anticorrelation * e.factor / len(e.x)
     added = scale * jnp.einsum("m,mi,lij,mj,mk->lk", e.residuals, e.x, e.weights(e.sums), e.x, e.x) @ e.kick.T
+    return _cyclic_mean(A, added)[:, : e.x.shape[1]]
+
+
+@jax.jit
+def _cyclic_mean(A: Array, added: Float[Array, "positions d"]) -> Float[Array, "positions d"]:
+    """m_l of m_{l+1} = A m_l + added_l, m_M = m_0, for l = 0 … M−1."""
     step = lambda m, source: (A @ m + source, m)
     in_one_epoch = jax.lax.scan(step, jnp.zeros_like(A[0]), added)[0]
-    whole = jnp.eye(len(A)) - jnp.linalg.matrix_power(A, e.batches)
-    return jax.lax.scan(step, jnp.linalg.solve(whole, in_one_epoch), added)[1][:, : e.x.shape[1]]
+    whole = jnp.eye(len(A)) - jnp.linalg.matrix_power(A, len(added))
+    return jax.lax.scan(step, jnp.linalg.solve(whole, in_one_epoch), added)[1]
 
 
 def regression_multiplicative_scale(

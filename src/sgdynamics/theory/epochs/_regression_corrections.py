@@ -42,7 +42,7 @@ def regression_corrections(
     q, s = -1 / max(M - 1, 1), 2 / max((M - 1) * (M - 2), 1)
     sums = _before(Θ)
     U, Y = η * q * sums, η**2 * ((q - s) * _before(e.responses @ Θ) + s * e.sums @ sums)
-    W = jax.lax.scan(lambda W, a: (W @ A.T - η**2 * s * a @ F.T, W), jnp.zeros_like(F.T), sums)[1]
+    W = _earlier(A, F, η**2 * s * sums)
     D = cyclic(A, -η * A @ Y @ F.T + η * F @ W @ A.T - η**2 * F @ U @ F.T)[:, :N, :N]
     of_gradients = H @ Y[:, :N] + H @ D @ H - U - W[..., :N] @ H
     return D + transposed(D), of_gradients + transposed(of_gradients)
@@ -54,6 +54,12 @@ def _third_moments(e: Epoch) -> Float[Array, "positions inputs inputs"]:
     c3 = (P - S) * (P - 2 * S) / (S**2 * max((P - 1) * (P - 2), 1))
     same = jnp.einsum("nm,m,mi,mj->nij", jnp.einsum("mi,nij,mj->nm", x, R, x), r2, x, x)
     return c3 * (same - jnp.einsum("m,mi,mj->ij", r2, x, x) @ R @ e.hessian) / P
+
+
+@jax.jit
+def _earlier(A: Array, F: Array, sums: Array) -> Array:
+    """W_l of W_{l+1} = W_l Aᵀ − sums_l Fᵀ from W_0 = 0, for l = 0 … M−1."""
+    return jax.lax.scan(lambda W, a: (W @ A.T - a @ F.T, W), jnp.zeros_like(F.T), sums)[1]
 
 
 def _before(terms: Array) -> Array:

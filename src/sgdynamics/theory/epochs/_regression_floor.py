@@ -29,6 +29,7 @@ Momentum turns η into η/(1−β) where its memory is short against an epoch, M
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
@@ -106,6 +107,7 @@ def _added_rest(e: Epoch, sources: Sources) -> Array:
     return η * A @ sources.later @ F.T - η * F @ sources.rest @ A.T - η**2 * F @ sources.rest_of_batch @ F.T
 
 
+@eqx.filter_jit
 def _sources(e: Epoch, M: Array) -> Sources:
     """From pairs of positions n < l, one l after the other."""
     A, F, η, N, positions = e.transition, e.kick, e.rate, e.x.shape[1], jnp.arange(e.batches)

@@ -18,6 +18,7 @@ Drawing without replacement gives, for any numbers of examples and of batches, c
 AⁿF = (R_n, …) is the response to a kick n + 1 steps before; R_n is a function of H. Without momentum R_n = (1 − ηH)ⁿ.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -72,13 +73,19 @@ def epoch(x, y, learning_rate: RealScalar, batch_size: int, momentum: RealScalar
     H, w, one = _spanned(hessian(x)), minimum(x, y), jnp.eye(x.shape[1])
     η = _arguments.stable(η, β, jnp.linalg.eigvalsh(jax.lax.stop_gradient(H))[-1])
     A, F = jnp.block([[one - η * H, β * one], [-η * H, β * one]]), jnp.concatenate([one, one])
-    step = lambda carry, _: ((A @ carry[0], carry[1] + carry[0]), carry)
-    responses, sums = jax.lax.scan(step, (F, 0 * F), length=len(x) // S)[1]
+    responses, sums = _responses(A, F, len(x) // S)
     C = noise_covariance(x, y, w, batch_size=S, replacement=False)
     c = sampling_factor(len(x), S, replacement=False)
     # the only batch of an epoch has no other, and no noise where it is all the data
     ϱ = S / max(len(x) - S, 1)
     return Epoch(x, y - x @ w, H, C, η, S, len(x) // S, ϱ, c, A, F, responses, sums)
+
+
+@partial(jax.jit, static_argnums=2)
+def _responses(A: Array, F: Array, batches: int) -> tuple[Array, Array]:
+    """AⁿF, and the sums of those before n, for n = 0 … batches − 1."""
+    step = lambda carry, _: ((A @ carry[0], carry[1] + carry[0]), carry)
+    return jax.lax.scan(step, (F, 0 * F), length=batches)[1]
 
 
 def _spanned(H: Float[Array, "inputs inputs"]) -> Float[Array, "inputs inputs"]:
@@ -99,10 +106,15 @@ def drawn(batch_size: int, samples: int) -> int:
 
 def cyclic(A: Array, added: Float[Array, "positions d d"]) -> Float[Array, "positions d d"]:
     """X_l of X_{l+1} = A X_l Aᵀ + added_l, X_M = X_0, for l = 0 … M−1."""
-    step = lambda X, e: (A @ X @ A.T + e, X)
-    in_one_epoch = jax.lax.scan(step, jnp.zeros_like(A), added)[0]
+    in_one_epoch, _ = _from(A, jnp.zeros_like(A), added)
     first = _linalg.discrete_lyapunov(jnp.linalg.matrix_power(A, len(added)), in_one_epoch)
-    return jax.lax.scan(step, first, added)[1]
+    return _from(A, first, added)[1]
+
+
+@jax.jit
+def _from(A: Array, first: Array, added: Array) -> tuple[Array, Array]:
+    """X_M, and X_l for l = 0 … M−1, of X_{l+1} = A X_l Aᵀ + added_l from X_0."""
+    return jax.lax.scan(lambda X, e: (A @ X @ A.T + e, X), first, added)
 
 
 def transposed(X: Array) -> Array:
