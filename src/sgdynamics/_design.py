@@ -70,7 +70,7 @@ def design(
     iterations = _checks.count("iterations", iterations)
     flat, unravel = raveled(start)
     run = lambda i: Run(make, statistic, replicas, steps, jax.random.fold_in(key, i), burn_in, every, groups)
-    shape = eqx.filter_eval_shape(run(0), unravel(flat)).value.shape
+    shape = eqx.filter_eval_shape(run(0).means, unravel(flat)).value.shape
     if shape != ():
         raise ValueError(f"statistic has a value of shape {shape}, but it must be a single number to be made smallest.")
     transformation = optax.with_extra_args_support(optax.adam(0.05) if transformation is None else transformation)
@@ -92,11 +92,11 @@ def design(
 
 @eqx.filter_jit
 def _descended(run: Run, transformation: Any, flat: Array, memory: Any, unravel: Unravel) -> tuple[Array, Array, Any]:
-    value, gradient = jax.value_and_grad(lambda flat: run(unravel(flat)).value)(flat)
+    value, gradient = jax.value_and_grad(lambda flat: run.means(unravel(flat)).value)(flat)
     update, memory = transformation.update(gradient, memory, flat)
     return value, optax.apply_updates(flat, update), memory
 
 
 @eqx.filter_jit
 def _measured(run: Run, flat: Array, unravel: Unravel) -> Estimate:
-    return run(unravel(flat))
+    return run.means(unravel(flat))

@@ -28,7 +28,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from sgdynamics import _checks
-from sgdynamics._sensitivity import Make, Run, Unravel, check_smooth, is_estimate, raveled
+from sgdynamics._sensitivity import Make, Run, Unravel, check_smooth, is_estimate, means, raveled
 from sgdynamics._types import PRNGKey
 from sgdynamics.statistics import AbstractStatistic, Estimate
 from sgdynamics.statistics._estimate import from_pseudo_values
@@ -101,7 +101,8 @@ def fit(
     iterations = _checks.count("iterations", iterations)
     flat, unravel = raveled(start)
     run = Run(make, statistics, replicas, steps, key, burn_in, every, groups)
-    seen = _matching(measured, eqx.filter_eval_shape(run, unravel(flat)))
+    measured = means(measured)
+    seen = _matching(measured, eqx.filter_eval_shape(run.means, unravel(flat)))
     transformation = optax.with_extra_args_support(transformation or descending())
     # optax begins with weak types, and what it gives back would be compiled anew
     strong = lambda x: jax.lax.convert_element_type(x, jnp.result_type(x))
@@ -149,7 +150,7 @@ class Misfit(eqx.Module):
     unravel: Unravel
 
     def __call__(self, flat: Float[Array, " n"]) -> Float[Array, ""]:
-        model = _estimates(self.run(self.unravel(flat)))
+        model = _estimates(self.run.means(self.unravel(flat)))
         g = self.weighted @ (_values(model) - _values(self.seen))
         return g @ jnp.linalg.solve(self.curvature, g)
 
@@ -158,7 +159,7 @@ class Misfit(eqx.Module):
 def _step(run: Run, seen: list[Estimate], flat: Array, unravel: Unravel) -> Step:
     def responses(key):
         def values(flat):
-            found = eqx.tree_at(lambda run: run.key, run, key)(unravel(flat))
+            found = eqx.tree_at(lambda run: run.key, run, key).means(unravel(flat))
             return _values(_estimates(found)), found
 
         return jax.jacfwd(values, has_aux=True)(flat)

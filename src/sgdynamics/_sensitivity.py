@@ -28,7 +28,7 @@ from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import AbstractDynamics
 from sgdynamics.ensemble._core import check_statistics
 from sgdynamics.ensemble._measure import Share, measure_share
-from sgdynamics.statistics import AbstractStatistic, Estimate, Extrema, FirstPassage, Histogram
+from sgdynamics.statistics import AbstractStatistic, Estimate, Extrema, FirstPassage, Histogram, SnapshotsEstimate
 from sgdynamics.statistics._estimate import from_pseudo_values
 
 Make = Callable[[Any], AbstractDynamics | tuple[AbstractDynamics, Any]]
@@ -70,7 +70,8 @@ def sensitivity(
     - make: parameters -> dynamics, or (dynamics, initial); differentiable. Whatever is made of the parameters counts:
       hyperparameters, a schedule, noise, data, initial weights.
     - at: the parameters, a tree of floating-point numbers and arrays, at which to differentiate.
-    - statistics: one of `sgdynamics.statistics`, or a tree of them, that are smooth in the paths: no counts.
+    - statistics: one of `sgdynamics.statistics`, or a tree of them, that are smooth in the paths: no counts. Of
+      `Snapshots` the mean is meant: a learning curve.
     - replicas, steps, key, burn_in, every, groups: as for `simulate`, whose draws these are.
     - mode: "forward" or "reverse"; None: what is cheaper.
 
@@ -116,6 +117,16 @@ class Run(eqx.Module):
         times = (self.steps, self.key, self.burn_in, self.every)
         return measure_share(dynamics, self.statistics, share, *times, initial, groups or self.groups)
 
+    def means(self, *args: Any) -> PyTree:
+        """The same without the paths of single replicas."""
+        return means(self(*args))
+
+
+def means(found: PyTree) -> PyTree:
+    """Estimates alone: of `Snapshots`, which keep the path of every replica, that of the mean."""
+    is_path = lambda x: isinstance(x, SnapshotsEstimate)
+    return jax.tree.map(lambda x: x.mean if is_path(x) else x, found, is_leaf=is_path)
+
 
 def is_estimate(x: Any) -> bool:
     """Whether a tree of estimates ends here."""
@@ -153,7 +164,7 @@ def raveled(at: PyTree) -> tuple[Float[Array, " n"], Unravel]:
 def _mode(asked: Mode | None, run: Run, flat: Array, unravel: Unravel) -> Mode:
     if asked is not None and asked not in get_args(Mode):
         raise ValueError(f'mode = {asked!r}, but it must be "forward", "reverse" or None.')
-    outputs = sum(x.size for x in jax.tree.leaves(_values(eqx.filter_eval_shape(run, unravel(flat)))))
+    outputs = sum(x.size for x in jax.tree.leaves(_values(eqx.filter_eval_shape(run.means, unravel(flat)))))
     # a way back takes as long as one to four ways forward: `sgdynamics bench derivatives`
     mode = asked or ("forward" if flat.size <= 4 * outputs else "reverse")
     if mode == "reverse":
@@ -166,7 +177,7 @@ def _forward(run: Run, flat: Array, unravel: Unravel) -> tuple[PyTree, PyTree]:
     """The estimates, and the derivatives of their pseudo-values [groups, *statistic, parameters] with the weights."""
 
     def pseudo(flat):
-        found = run(unravel(flat))
+        found = run.means(unravel(flat))
         return _tree(lambda estimate: estimate.groups, found), found
 
     slopes, found = jax.jacfwd(pseudo, has_aux=True)(flat)
@@ -180,7 +191,7 @@ def _reverse(run: Run, flat: Array, unravel: Unravel) -> tuple[PyTree, PyTree]:
     starts = size * jnp.arange(shares, dtype=jnp.int32)
 
     def values(copies):
-        one = lambda flat, first: _values(run(unravel(flat), size, first, HALVES))
+        one = lambda flat, first: _values(run.means(unravel(flat), size, first, HALVES))
         return jax.vmap(one)(copies, starts)
 
     copies = jnp.broadcast_to(flat, (shares, flat.size))
@@ -191,7 +202,7 @@ def _reverse(run: Run, flat: Array, unravel: Unravel) -> tuple[PyTree, PyTree]:
     slopes = jax.vmap(lambda unit: back(cotangent(unit))[0])(jnp.eye(rows.size, dtype=rows.dtype))
     per_share = jax.vmap(jax.vmap(unravel_one, in_axes=1, out_axes=-1), in_axes=1)(slopes)
     weights = jnp.full(shares, 1 / shares)
-    whole = jax.eval_shape(run, unravel(flat))
+    whole = jax.eval_shape(run.means, unravel(flat))
     averaged = lambda estimate, values: from_pseudo_values(values, weights, quantity=estimate.quantity, of=estimate.of)
     return _tree(averaged, whole, out), _tree(lambda _, slope: (slope, weights), whole, per_share)
 
