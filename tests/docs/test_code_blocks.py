@@ -64,7 +64,7 @@ def test_a_preamble_is_run_before_the_first_block_under_its_heading():
     names = code_blocks.run(page, "page", preamble, tell=lambda line: None)
     assert (names["a"], names["b"]) == (1, 2)
     with pytest.raises(ValueError, match="no Python under"):
-        code_blocks.run(page, "page", {"C": lambda names: None}, tell=lambda line: None)
+        code_blocks.run(PAGE, "page", {"C": lambda names: None}, tell=lambda line: None)
 
 
 def test_a_block_that_fails_is_caught_with_its_line():

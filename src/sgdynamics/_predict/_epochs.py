@@ -15,7 +15,6 @@ import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from sgdynamics import _checks
@@ -76,7 +75,7 @@ def _second_order(sgd: SGD, frozen: Prediction) -> Prediction:
 def _moving(frozen: Prediction) -> Float[Array, "parameters moving"]:
     """The modes that move, [parameters, modes]: all inside a compiled program, where their number must be known."""
     V, h = frozen.modes.vectors, frozen.modes.curvatures
-    return V[:, np.asarray(h) > 0] if _checks.is_concrete(h) else V
+    return V[:, jnp.flatnonzero(h > 0, size=int(jnp.sum(h > 0)))] if _checks.is_concrete(h) else V
 
 
 def _small(second: Array, static: Array) -> Array:
