@@ -3,6 +3,7 @@
 import pathlib
 import subprocess
 import sys
+import types
 
 import code_blocks
 import preambles
@@ -82,7 +83,8 @@ def test_every_public_subpackage_has_its_page():
     import sgdynamics
     from sgdynamics import experiments, plotting, theory
 
-    modules = lambda package: {x for x in vars(package) if type(vars(package)[x]) is type(theory) and x[0] != "_"}
+    ours = lambda x: isinstance(x, types.ModuleType) and x.__name__.startswith("sgdynamics")
+    modules = lambda package: {name for name, x in vars(package).items() if ours(x) and name[0] != "_"}
     public = {f"sgdynamics.{name}" for name in modules(sgdynamics) | {experiments.__name__.split(".")[-1], "plotting"}}
     public |= {f"sgdynamics.theory.{name}" for name in modules(theory)} | {"sgdynamics"}
     shown = {
