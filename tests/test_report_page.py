@@ -21,7 +21,7 @@ import pytest
 
 import example_experiment
 from sgdynamics import cli, experiments, plotting
-from sgdynamics.experiments import _config, _report_page
+from sgdynamics.experiments import _config, _report_formulas, _report_page
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 HOSTILE = "<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(1)>&amp;\x00\x1b"
@@ -167,9 +167,36 @@ def test_where_nothing_surprises_the_page_says_so():
 
 
 def test_corrected_formulas_stand_beside_what_holds(several):
-    row = re.search(r"Corrected formulas Statements.*?gross2024/kappa", read().text)[0]
+    row = re.search(r"Gross et al\. \(2024\), Eq\. 2\.24 κ is 2.*?gross2024/kappa", read().text)[0]
     assert "Gross et al. (2024), Eq. 2.24 κ is 2 2 1.010(10)" in row and "✓ not reproduced" in row
     assert "κ is 1: 1 (ours; reproduced)" in row
+
+
+def test_what_errs_is_listed_with_its_evidence_and_its_derivation(several):
+    """All corrections to the papers that results are about, whether a claim holds them or algebra alone."""
+    register("gross2024/fig2b")
+    id = "factor of 1 over P/published"
+    wrong = [claim(id=f"P = {P}/{id}", source="Gross et al. (2024)", verdict="not reproduced") for P in (20, 400)]
+    store("gross2024/fig2b", *wrong)
+    page = read()
+    check(page)
+    parts = [part for part in _report_formulas.PARTS if part.paper == "gross2024"]
+    for part in parts:
+        for row in part.rows:
+            assert " ".join(row.printed.split()) in page.text and f"{row.entry} {part.heading}" in page.text
+    listed = [name for name in page.ids if name.startswith("correction-")]
+    assert len(listed) == sum(len(part.rows) for part in parts)
+    assert "by algebra, and measured gross2024/fig2b : ✓ not reproduced (2 claims) K lacks its factor 1/P" in page.text
+    assert "beyond/gaussianity , not on this page" in page.text
+    assert "derivation: text after (2.18), Fig. 2(b), slip" in page.text  # at the claims that hold it
+    assert "no entry in docs/corrections.md" in page.text  # of the claim on κ, which is none of ours
+    assert page.all("a", "href").count(f"#{listed[1]}") == 2
+
+
+def test_a_printed_value_that_was_reproduced_is_no_evidence(several):
+    register("gross2024/fig6a")
+    store("gross2024/fig6a", claim(id="mean variance/published", source="Gross et al. (2024)", verdict="reproduced"))
+    assert "gross2024/fig6a : ✗ 0 of 1 not reproduced" in read().text
 
 
 def test_parameters_and_the_command_are_there():

@@ -3,24 +3,44 @@
 The evidence against a printed statement is its own claim: what was measured, and what was printed. What is right is
 another claim of the same experiment: best the one that holds the same measurement against another value; otherwise
 those whose ids are its own without "/published", or continue that.
+
+Other statements are known to err by algebra, or by measurements that hold no printed value: `PARTS` has a row for each
+of all, and says where it is derived.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sgdynamics.experiments import (
+    _report_corrections_corlouer2026,
+    _report_corrections_gross2024,
+    _report_corrections_kuehn2025,
+    _report_corrections_kunin2023,
+)
 from sgdynamics.experiments._claims import PUBLISHED, Claim
+from sgdynamics.experiments._report_corrections import Correction, Part
 from sgdynamics.experiments._report_entries import Entry, in_reading_order, is_published, paper_of, paper_of_claim
 
 MOST = 3
 
+PARTS: Sequence[Part] = (
+    *_report_corrections_gross2024.PARTS,
+    *_report_corrections_corlouer2026.PARTS,
+    *_report_corrections_kunin2023.PARTS,
+    *_report_corrections_kuehn2025.PARTS,
+)
+"""The parts of `docs/corrections.md`, in its order."""
+
 
 @dataclass(frozen=True)
 class Corrected:
-    """A printed statement that is wrong, where the evidence lies, and the claims that say what is right."""
+    """A printed statement that is wrong, where the evidence lies, the claims that say what is right, and the row of
+    the corrections that it belongs to."""
 
     entry: Entry
     printed: Claim
     right: Sequence[Claim]
+    correction: Correction | None = None
 
 
 def corrected(entries: Sequence[Entry]) -> dict[str, list[Corrected]]:
@@ -30,7 +50,8 @@ def corrected(entries: Sequence[Entry]) -> dict[str, list[Corrected]]:
         for claim in entry.claims:
             if is_published(claim):
                 paper = paper_of_claim(claim) or paper_of(entry.experiment)
-                found.setdefault(paper, []).append(Corrected(entry, claim, right(claim, entry.claims)))
+                row = Corrected(entry, claim, right(claim, entry.claims), correction(entry.experiment, claim))
+                found.setdefault(paper, []).append(row)
     return {paper: sorted(rows, key=lambda row: in_reading_order(row.printed.source)) for paper, rows in found.items()}
 
 
@@ -42,6 +63,17 @@ def right(printed: Claim, claims: Sequence[Claim]) -> list[Claim]:
     named = [claim for claim in others if claim.id == name]
     below = [claim for claim in others if claim.id.startswith(f"{name}/")]
     return (same or named or below)[:MOST]
+
+
+def correction(experiment: str, printed: Claim) -> Correction | None:
+    """The row of the corrections that a printed claim of an experiment belongs to; None where there is none."""
+    return next((row for part in PARTS for row in part.rows if row.covers(experiment, printed.id)), None)
+
+
+def parts_of(papers: Iterable[str]) -> list[Part]:
+    """The parts of `docs/corrections.md` on these papers, in its order."""
+    papers = set(papers)
+    return [part for part in PARTS if part.paper in papers]
 
 
 def _same_measurement(claim: Claim, other: Claim) -> bool:

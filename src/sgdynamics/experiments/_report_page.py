@@ -1,13 +1,8 @@
-"""The page of a folder of results, as HTML: complete in itself, without scripts, and nothing is loaded from elsewhere.
-
-Every text goes through `text`, which escapes it: results come from files, and anybody can have written those.
-"""
+"""The page of a folder of results, as HTML: complete in itself, without scripts; nothing is loaded from elsewhere."""
 
 import base64
 import datetime
-import html
 import re
-import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 
 from sgdynamics.experiments._claims import Claim
@@ -17,29 +12,39 @@ from sgdynamics.experiments._report_entries import (
     Damaged,
     Entry,
     count,
-    is_control,
-    is_published,
     measured,
 )
-from sgdynamics.experiments._report_formulas import Corrected, corrected
+from sgdynamics.experiments._report_formulas import corrected, parts_of
+from sgdynamics.experiments._report_html import (
+    distance,
+    link,
+    number,
+    pairs,
+    paragraph,
+    section,
+    small,
+    table,
+    text,
+    verdict,
+)
+from sgdynamics.experiments._report_page_formulas import formulas_section
 from sgdynamics.experiments._report_style import STYLE
 
 # nothing but what the page itself holds: no script, no network
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def page(contents: Contents) -> str:
     """The whole page."""
     anchors = _anchors([one.place for one in (*contents.entries, *contents.damaged)])
     formulas = corrected(contents.entries)
+    errors = bool(formulas or parts_of(contents.papers()))
     made = datetime.datetime.now(datetime.UTC).isoformat(sep=" ", timespec="minutes").removesuffix("+00:00")
-    title = f"sgdynamics: {_number(len(contents.entries), 'experiment')}, measured and judged"
+    title = f"sgdynamics: {number(len(contents.entries), 'experiment')}, measured and judged"
     sections = [
         _overview(contents),
         _attention(contents, anchors),
-        _formulas(formulas, anchors) if formulas else "",
+        formulas_section(contents, formulas, anchors) if errors else "",
         *(_paper(paper, contents, anchors) for paper in contents.papers()),
     ]
     return f"""<!DOCTYPE html>
@@ -62,7 +67,7 @@ def page(contents: Contents) -> str:
 their claims and the verdicts that the numbers give. Made from the stored results on
 <time datetime="{made}Z">{made} UTC</time>.</p>
 </header>
-{_navigation(contents, formulas)}
+{_navigation(contents, errors)}
 <main>
 {"".join(sections)}</main>
 <footer><p><a href="#summary">To the top</a></p></footer>
@@ -71,19 +76,14 @@ their claims and the verdicts that the numbers give. Made from the stored result
 """
 
 
-def text(value: object) -> str:
-    """Any value as text of the page: escaped, and with a sign for what no page can hold."""
-    return html.escape(_UNPRINTABLE.sub("\ufffd", str(value)))
-
-
 # --- the parts of the page --------------------------------------------------------------------------------------
 
 
-def _navigation(contents: Contents, formulas: Mapping[str, Sequence[Corrected]]) -> str:
+def _navigation(contents: Contents, errors: bool) -> str:
     links = [("summary", "Summary"), ("attention", "Not as expected")]
-    links += [("formulas", "Corrected formulas")] if formulas else []
+    links += [("formulas", "Corrected formulas")] if errors else []
     links += [(paper, PAPERS[paper][0]) for paper in contents.papers()]
-    listed = "".join(f"<li>{_link(anchor, words)}</li>\n" for anchor, words in links)
+    listed = "".join(f"<li>{link(anchor, words)}</li>\n" for anchor, words in links)
     return f'<nav aria-label="Parts of this page">\n<ul>\n{listed}</ul>\n</nav>'
 
 
@@ -91,17 +91,17 @@ def _overview(contents: Contents) -> str:
     everything = [claim for entry in contents.entries for claim in entry.claims]
     total = count(everything)
     header = ("", "Experiments", "Claims", "Printed, wrong", "Controls", "Not as expected", "Not readable")
-    rows = [_summary_row(_link(paper, PAPERS[paper][0]), paper, contents) for paper in contents.papers()]
+    rows = [_summary_row(link(paper, PAPERS[paper][0]), paper, contents) for paper in contents.papers()]
     rows.append(_counted("All", contents.entries, contents.damaged))
     absent = ""
     if contents.absent:
         names = ", ".join(f"<code>{text(name)}</code>" for name in contents.absent)
-        words = f"{_number(len(contents.absent), 'experiment')} of this version without a result here"
+        words = f"{number(len(contents.absent), 'experiment')} of this version without a result here"
         absent = f"<details><summary>{words}</summary><p>{names}</p></details>\n"
-    return _section(
+    return section(
         "summary",
         "Summary",
-        f"""<p>{_number(len(contents.entries), "experiment")} make {_number(total["claims"], "claim")}.
+        f"""<p>{number(len(contents.entries), "experiment")} make {number(total["claims"], "claim")}.
 {total["claims"] - total["surprises"]} came out as expected and {total["surprises"]} did not.</p>
 <p>A measured value is shown with the standard error of its last digits: 1.010(10) is 1.010 ± 0.010. z is its distance
 from the value that it is held against, in standard errors. The verdict of a claim is <em>reproduced</em>, <em>not
@@ -110,7 +110,7 @@ paper that err, claimed as printed: they must come out as not reproduced. <em>Co
 same data must exclude: where they do, the control is reproduced. Everything else must be reproduced.</p>
 <p>Below the claims of an experiment stands the command that computes it again with the parameters shown; where its
 result lies in the folder already, <code>--force</code> repeats it.</p>
-{_table("Results by paper", header, rows, numbers=range(1, 7))}{absent}""",
+{table("Results by paper", header, rows, numbers=range(1, 7))}{absent}""",
     )
 
 
@@ -128,71 +128,38 @@ def _counted(head: str, entries: Sequence[Entry], damaged: Sequence[Damaged]) ->
 def _attention(contents: Contents, anchors: Mapping[str, str]) -> str:
     """What a reader should look at first: verdicts that surprise, results that cannot be read, runs that failed."""
     odd = [
-        f"{_link(anchors[entry.place], entry.place)}: <q>{text(claim.id)}</q> is {text(claim.verdict)}"
+        f"{link(anchors[entry.place], entry.place)}: <q>{text(claim.id)}</q> is {text(claim.verdict)}"
         for entry in contents.entries
         for claim in entry.surprises
     ]
-    odd += [f"{_link(anchors[one.place], one.place)} cannot be read" for one in contents.damaged]
+    odd += [f"{link(anchors[one.place], one.place)} cannot be read" for one in contents.damaged]
     odd += [
         f"<code>{text(name)}</code> failed when many were run the last time: {text(error)}"
         for name, error in contents.failures
     ]
     listed = "".join(f"<li>{item}</li>\n" for item in odd)
     body = f"<ul>\n{listed}</ul>\n" if odd else "<p>Nothing: every verdict is the expected one.</p>\n"
-    return _section("attention", "Not as expected", body)
-
-
-def _formulas(formulas: Mapping[str, Sequence[Corrected]], anchors: Mapping[str, str]) -> str:
-    parts = ["<p>Statements and formulas that err, as printed, beside what holds, and the measurement.</p>\n"]
-    for paper in PAPERS:
-        if rows := formulas.get(paper):
-            parts.append(f"<h3>{text(PAPERS[paper][0])}</h3>\n{_corrections(paper, rows, anchors)}")
-    return _section("formulas", "Corrected formulas", "".join(parts))
-
-
-def _corrections(paper: str, rows: Sequence[Corrected], anchors: Mapping[str, str]) -> str:
-    header = ("Source", "As printed", "Printed value", "Measured", "z", "Verdict", "What holds", "Evidence")
-    cells = [_correction(row, anchors) for row in rows]
-    return _table(f"Corrected formulas: {PAPERS[paper][0]}", header, cells, numbers=(2, 3, 4))
-
-
-def _correction(row: Corrected, anchors: Mapping[str, str]) -> list[str]:
-    printed = row.printed
-    holds = "".join(f"<li>{_held(claim)}</li>" for claim in row.right)
-    return [
-        text(printed.source),
-        text(printed.statement) + _small(printed.note),
-        text(printed.tested),
-        text(measured(printed)),
-        _z(printed),
-        _verdict(printed),
-        f"<ul>{holds}</ul>" if holds else "what was measured",
-        _link(anchors[row.entry.place], row.entry.place),
-    ]
-
-
-def _held(claim: Claim) -> str:
-    return f"{text(claim.statement)}: {text(claim.tested)} ({text(claim.source)}; {text(claim.verdict)})"
+    return section("attention", "Not as expected", body)
 
 
 def _paper(paper: str, contents: Contents, anchors: Mapping[str, str]) -> str:
     entries = [entry for entry in contents.entries if entry.paper == paper]
     damaged = [one for one in contents.damaged if one.paper == paper]
-    links = "".join(f"<li>{_link(anchors[one.place], one.place)}</li>\n" for one in (*entries, *damaged))
+    links = "".join(f"<li>{link(anchors[one.place], one.place)}</li>\n" for one in (*entries, *damaged))
     name, title = PAPERS[paper]
     articles = [_article(entry, anchors[entry.place]) for entry in entries]
     articles += [_unreadable(one, anchors[one.place]) for one in damaged]
     listed = f'<ul class="experiments" aria-label="Experiments of this part">\n{links}</ul>\n'
-    return _section(paper, name, f"<p>{text(title)}.</p>\n{listed}{''.join(articles)}")
+    return section(paper, name, f"<p>{text(title)}.</p>\n{listed}{''.join(articles)}")
 
 
 def _article(entry: Entry, anchor: str) -> str:
     elsewhere = "" if entry.place == entry.experiment else f" of <code>{text(entry.experiment)}</code>"
-    parameters = _pairs(f"Parameters of {entry.place}", entry.parameters)
-    circumstances = _pairs(f"Circumstances of {entry.place}", entry.circumstances)
+    parameters = pairs(f"Parameters of {entry.place}", entry.parameters)
+    circumstances = pairs(f"Circumstances of {entry.place}", entry.circumstances)
     return f"""<article id="{anchor}" aria-labelledby="{anchor}-title">
 <h3 id="{anchor}-title">{text(entry.place)}{elsewhere}</h3>
-{_paragraph(entry.summary)}{_paragraph(entry.source, "source")}{_figure(entry)}{_counts(entry)}
+{paragraph(entry.summary)}{paragraph(entry.source, "source")}{_figure(entry)}{_counts(entry)}
 {_claims(entry)}<h4>To run it again</h4>
 {_command(entry)}<details><summary>Parameters, and how it was computed</summary>
 {parameters}{circumstances}</details>
@@ -222,9 +189,9 @@ def _figure(entry: Entry) -> str:
 
 def _counts(entry: Entry) -> str:
     n = count(entry.claims)
-    parts = [_number(n["claims"], "claim")]
+    parts = [number(n["claims"], "claim")]
     parts += [f"{n['published']} of them printed and wrong"] if n["published"] else []
-    parts += [_number(n["controls"], "control")] if n["controls"] else []
+    parts += [number(n["controls"], "control")] if n["controls"] else []
     odd = n["surprises"]
     end = f'<strong class="odd">{odd} not as expected</strong>' if odd else "all as expected"
     return f"<p>{', '.join(parts)}: {end}.</p>"
@@ -233,90 +200,24 @@ def _counts(entry: Entry) -> str:
 def _claims(entry: Entry) -> str:
     header = ("Claim", "Measured", "Held against", "z", "Verdict")
     rows = [_claim(claim) for claim in entry.claims]
-    return _table(f"Claims of {entry.place}", header, rows, numbers=(1, 2, 3)) if rows else ""
+    return table(f"Claims of {entry.place}", header, rows, numbers=(1, 2, 3)) if rows else ""
 
 
 def _claim(claim: Claim) -> list[str]:
     about = "; ".join(filter(None, (claim.source, claim.note)))
     held = text(claim.tested)
     if claim.kind == "rejection" and claim.expected is not None:
-        held += _small(f"holds: {claim.expected:.5g}")
+        held += small(f"holds: {claim.expected:.5g}")
     if claim.published is not None:
-        held += _small(f"printed: {claim.published:.5g}")
-    name = f"<code>{text(claim.id)}</code><br>{text(claim.statement)}{_small(about)}"
-    return [name, text(measured(claim)), held, _z(claim), _verdict(claim)]
-
-
-def _z(claim: Claim) -> str:
-    return "–" if claim.z is None else f"{claim.z:+.1f}"
-
-
-def _verdict(claim: Claim) -> str:
-    """The verdict in words, with a sign; what was expected where that is not plain "reproduced"."""
-    meant = "printed, wrong" if is_published(claim) else "control" if is_control(claim) else ""
-    if claim.as_expected:
-        return f'<span class="good">✓ {text(claim.verdict)}</span>{_small(meant and f"{meant}: as expected")}'
-    surprise = f"{meant}: not as expected" if meant else "not as expected"
-    return f'<strong class="odd">✗ {text(claim.verdict)}</strong>{_small(surprise)}'
+        held += small(f"printed: {claim.published:.5g}")
+    name = f"<code>{text(claim.id)}</code><br>{text(claim.statement)}{small(about)}"
+    return [name, text(measured(claim)), held, distance(claim), verdict(claim)]
 
 
 def _command(entry: Entry) -> str:
     if entry.command is None:
         return f"<p>Not with this version: {text(entry.why_no_command)}</p>\n"
     return f'<pre tabindex="0"><code>{text(entry.command)}</code></pre>\n'
-
-
-# --- pieces of HTML ---------------------------------------------------------------------------------------------
-
-
-def _section(anchor: str, title: str, body: str) -> str:
-    head = f'<h2 id="{anchor}-title">{text(title)}</h2>'
-    return f'<section id="{anchor}" aria-labelledby="{anchor}-title">\n{head}\n{body}</section>\n'
-
-
-def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
-    """A table; the cells are HTML, the first of a row its head. Every other cell knows the words above it, for narrow
-    windows where each row is a block; where a table is too wide nevertheless it scrolls in itself."""
-    kind = lambda column: ' class="number"' if column in numbers else ""
-    head = "".join(f'<th scope="col"{kind(i)}>{text(words)}</th>' for i, words in enumerate(header))
-    opening = [f"<td{kind(i)}{_attribute('data-label', words)}>" for i, words in enumerate(header)]
-    body = "".join(f"<tr>{_cells(row, opening)}</tr>\n" for row in rows)
-    return (
-        f'<div class="wide" role="region" aria-label="{text(caption)}" tabindex="0"><table>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n"
-    )
-
-
-def _cells(row: Sequence[str], opening: Sequence[str]) -> str:
-    first, *others = row
-    cells = (f"{begin}{cell}</td>" for begin, cell in zip(opening[1:], others, strict=True))
-    return f'<th scope="row">{first}</th>{"".join(cells)}'
-
-
-def _attribute(name: str, words: str) -> str:
-    return f' {name}="{text(words)}"' if words else ""
-
-
-def _pairs(caption: str, pairs: Sequence[tuple[str, str]]) -> str:
-    rows = [(f"<code>{text(name)}</code>", text(value)) for name, value in pairs]
-    return _table(caption, (caption.partition(" of ")[0], ""), rows) if rows else ""
-
-
-def _link(anchor: str, words: str) -> str:
-    return f'<a href="#{urllib.parse.quote(anchor)}">{text(words)}</a>'
-
-
-def _small(words: str) -> str:
-    return f"<br><small>{text(words)}</small>" if words else ""
-
-
-def _paragraph(words: str, kind: str = "") -> str:
-    named = f' class="{kind}"' if kind else ""
-    return f"<p{named}>{text(words[:1].upper() + words[1:])}.</p>\n" if words else ""
-
-
-def _number(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _anchors(places: Iterable[str]) -> dict[str, str]:
