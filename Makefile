@@ -59,9 +59,9 @@ faults: $(VENV)/installed-demo
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 
-# Executes every notebook with the sizes that it is kept with, in place.
+# Executes every notebook with the sizes that it is kept with, in place, and notes in it which code made its outputs.
 notebooks: $(VENV)/installed-docs
-	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+	$(BIN)/python tests/docs/execute_notebooks.py notebooks/*.ipynb
 
 # Runs every block of Python on the documentation's pages and in the README, and every notebook with small sizes.
 docs-test: $(VENV)/installed-docs

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import execute_notebooks
 import nbclient
 import nbformat
 import pytest
@@ -59,6 +60,50 @@ def test_a_notebook_is_kept_with_all_its_outputs(path: pathlib.Path):
     assert not warned
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert pictures and path.stat().st_size < MOST_BYTES
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_kept_was_made_by_the_code_that_is_there(path: pathlib.Path):
+    notebook = read(path)
+    made_by = notebook.metadata["sgdynamics"].get("made_by")
+    if made_by is None:
+        pytest.skip("its outputs do not say what made them: run `make notebooks`")
+    assert made_by == execute_notebooks.made_by(notebook), "its code has changed since: run `make notebooks`"
+    for output in (output for cell in code_of(notebook) for output in cell.outputs):
+        if "image/png" in output.get("data", {}):
+            assert output.metadata["image/png"]["alt"] == output.data["text/plain"]
+            assert not output.data["text/plain"].startswith("<Figure")
+
+
+def test_other_code_has_another_digest():
+    cells = [nbformat.v4.new_code_cell(source) for source in ("a = 1", "b = 2")]
+    of = lambda *cells: execute_notebooks.made_by(nbformat.v4.new_notebook(cells=list(cells)))
+    words = nbformat.v4.new_markdown_cell("words")
+    assert of(*cells) == of(cells[0], words, cells[1])
+    assert len({of(*cells), of(*cells[::-1]), of(cells[0]), of(nbformat.v4.new_code_cell("a = 1b = 2"))}) == 4
+
+
+@pytest.mark.long
+def test_an_executed_notebook_tells_its_pictures_and_what_made_it(tmp_path: pathlib.Path):
+    draws = """%matplotlib inline
+from sgdynamics import plotting
+figure, [[axes]] = plotting.panels()
+plotting.theory(axes, [0, 1], [1, 2], "exact")
+axes.set(xlabel="time", ylabel="loss", title="A line")
+figure"""
+    sources = ("N = 1", draws, "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.title('Another')\nplt.show()")
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    path = tmp_path / "tiny.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"sgdynamics": {"small": {}}}), path)
+    execute_notebooks.main([path])
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert notebook.metadata["sgdynamics"]["made_by"] == execute_notebooks.made_by(notebook)
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3]
+    shown = [output for cell in notebook.cells for output in cell.outputs if "image/png" in output.get("data", {})]
+    words = ["A line: loss against time. Lines: exact.", "Another. Lines: 1 without a label."]
+    assert [output.metadata["image/png"]["alt"] for output in shown] == words
+    assert [output.data["text/plain"] for output in shown] == words
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
