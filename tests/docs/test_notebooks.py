@@ -1,6 +1,7 @@
 """Every notebook runs, with the small sizes that it names itself; and what is kept in it was made by its own code."""
 
 import pathlib
+import re
 
 import execute_notebooks
 import nbclient
@@ -120,6 +121,12 @@ def test_there_are_ten_and_nine_end_with_questions():
     assert [path.stem for path in NOTEBOOKS if path not in numbered] == ["interactive"]
     for path in numbered:
         assert "## Questions to try" in read(path).cells[-1].source, path.stem
+
+
+def test_the_page_of_notebooks_links_each():
+    page = (FOLDER.parent / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    linked = re.findall(r"\]\(\.\./notebooks/([^)]*)\)", page)
+    assert linked == [path.name for path in NOTEBOOKS]
 
 
 def test_a_notebook_that_fails_is_caught(tmp_path: pathlib.Path):
