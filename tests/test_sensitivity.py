@@ -192,12 +192,12 @@ def injected(p):
 
 def second_order(p):
     noise = sgd.noise.isotropic(PROBLEM, 4, variance=p["temperature"])
-    return sgd.Langevin(PROBLEM, learning_rate=p["learning_rate"], noise=noise, order=2, substeps=2), ORIGIN
+    return sgd.Langevin(PROBLEM, learning_rate=p["learning_rate"], sampler=4, noise=noise, order=2, substeps=2), ORIGIN
 
 
 def underdamped_with_temperature(p):
     noise = sgd.noise.hessian_proportional(PROBLEM, 4, scale=p["temperature"])
-    return sgd.UnderdampedLangevin(PROBLEM, learning_rate=0.1, momentum=p["momentum"], noise=noise), ORIGIN
+    return sgd.UnderdampedLangevin(PROBLEM, learning_rate=0.1, momentum=p["momentum"], sampler=4, noise=noise), ORIGIN
 
 
 def double_well(p):
@@ -389,6 +389,23 @@ def test_few_parameters_go_forward_and_many_back():
     found = sgd.sensitivity(schedule, jnp.full(8, 0.1), sgd.statistics.Loss(PROBLEM), **run)
     assert found.mode == "reverse" and found.derivatives.value.shape == (8,)
     assert jnp.all(found.derivatives.value[:2] != 0) and jnp.all(found.derivatives.value[2:] == 0)
+
+
+def test_shares_in_which_a_replica_diverges_are_left_out_and_counted():
+    def make(p, start):
+        explosive = sgd.ItoProcess(lambda t, θ: p * θ**3 - θ, lambda t, θ: 0.1 * θ, initial=ORIGIN, time_step=0.1)
+        return explosive, start
+
+    start = jnp.full((64, 3), 0.2).at[5].set(5.0)
+    run = {"replicas": 64, "steps": 9, "key": KEY}
+    slope = lambda start, **how: sgd.sensitivity(lambda p: make(p, start), 1.0, sgd.statistics.Mean(), **run, **how)
+    back, each = slope(start, mode="reverse"), slope(start, mode="forward", groups=64).derivatives
+    shares = back.derivatives.weights.size
+    kept = np.delete(np.arange(64).reshape(shares, -1), 5 * shares // 64, axis=0).ravel()
+    assert back.estimates.left_out == back.derivatives.left_out == each.left_out == 1
+    assert jnp.allclose(back.derivatives.value, each.groups[kept].mean(0), rtol=1e-10)
+    lost = slope(start + 5, mode="reverse").derivatives
+    assert jnp.isnan(lost.value).all() and lost.left_out == shares
 
 
 def test_bad_questions_are_refused():

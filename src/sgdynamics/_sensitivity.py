@@ -190,21 +190,23 @@ def _reverse(run: Run, flat: Array, unravel: Unravel) -> tuple[PyTree, PyTree]:
     shares, size = _shares(run.replicas, run.groups)
     starts = size * jnp.arange(shares, dtype=jnp.int32)
 
-    def values(copies):
-        one = lambda flat, first: _values(run.means(unravel(flat), size, first, HALVES))
-        return jax.vmap(one)(copies, starts)
+    def one(flat, first):
+        found = run.means(unravel(flat), size, first, HALVES)
+        return _values(found), _tree(lambda estimate: estimate.left_out == 0, found)
 
     copies = jnp.broadcast_to(flat, (shares, flat.size))
-    out, back = jax.vjp(values, copies)
+    out, back, whole_shares = jax.vjp(lambda copies: jax.vmap(one)(copies, starts), copies, has_aux=True)
     rows, unravel_one = ravel_pytree(jax.tree.map(lambda x: x[0], out))
     # a share's values depend on its own copy alone: one cotangent serves all shares
     cotangent = lambda unit: jax.tree.map(lambda x: jnp.broadcast_to(x, (shares, *x.shape)), unravel_one(unit))
     slopes = jax.vmap(lambda unit: back(cotangent(unit))[0])(jnp.eye(rows.size, dtype=rows.dtype))
     per_share = jax.vmap(jax.vmap(unravel_one, in_axes=1, out_axes=-1), in_axes=1)(slopes)
-    weights = jnp.full(shares, 1 / shares)
-    whole = jax.eval_shape(run.means, unravel(flat))
-    averaged = lambda estimate, values: from_pseudo_values(values, weights, quantity=estimate.quantity, of=estimate.of)
-    return _tree(averaged, whole, out), _tree(lambda _, slope: (slope, weights), whole, per_share)
+    # of a share in which a replica diverged nothing is taken
+    kept = jax.tree.map(lambda whole: whole.astype(flat.dtype), whole_shares)
+    weights = jax.tree.map(lambda share: share / jnp.maximum(jnp.sum(share), 1), kept)
+    shapes = jax.eval_shape(run.means, unravel(flat))
+    averaged = lambda shape, values, weights: from_pseudo_values(values, weights, quantity=shape.quantity, of=shape.of)
+    return _tree(averaged, shapes, out, weights), _tree(lambda _, *slope: slope, shapes, per_share, weights)
 
 
 def _shares(replicas: int, groups: int) -> tuple[int, int]:
