@@ -6,6 +6,8 @@ linear      `cases`   Over independent seeds of one problem, z = (estimate − l
                       the law lies in the intervals of 68.3, 95 and 99 % (`judge`). Of each statistic one fixed linear
                       combination of all its entries is taken, one z for each seed, so that these are independent.
 nonlinear   `cases`   the same z of ratios, angles and exponents, which are t to leading order in 1/replicas
+derivatives `derivatives`
+                      the same z of derivatives of known laws by parameters, and of fits of planted ones
 bias        `bias`    their bias in ensembles so small that the plain estimate's is seen, against a bound
 alarms      `alarms`  how often `compare` calls the right law wrong, against its level
 power       `power`   wrong models are called wrong, the right one beside each is not

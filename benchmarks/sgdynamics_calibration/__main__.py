@@ -12,12 +12,15 @@ import numpy as np
 
 from sgdynamics_benchmarks.account import part, verdict, write
 from sgdynamics_benchmarks.timing import machine
-from sgdynamics_calibration import alarms, bias, judge, power
+from sgdynamics_calibration import alarms, bias, derivatives, judge, power
 from sgdynamics_calibration.cases import CASES, GROUPS, REPLICAS, STEPS
+from sgdynamics_calibration.derivatives import Derived
 from sgdynamics_calibration.sample import Sample, degrees_of_freedom, sample
 
 SCALED = 1.3
 """The factor by which errors are too small in the control."""
+JUDGED = ("seeds", "KS p", "in 68.3 %", "in 95 %", "in 99 %", "verdict")
+"""The last columns of tables of z."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started, here = time.perf_counter(), machine()
     told = lambda what: print(f"  … {what} ({time.perf_counter() - started:.0f} s)", flush=True)
     drawn = sample(chosen.seeds, told=told)
-    parts = [linear(drawn), controls(drawn), false_alarms(drawn), biases(), powers(told=told)]
+    derived = derivatives.derived(chosen.seeds, told=told)
+    tables = [linear(drawn, derived), of_derivatives(drawn, derived), controls(drawn, derived)]
+    parts = [*tables, false_alarms(drawn), biases(), powers(told=told)]
     passes = all(table["passes"] for table in parts)
     seconds = {"seconds": time.perf_counter() - started, "processor_seconds": time.process_time()}
     record = {"machine": here, "passes": passes, "parts": parts} | seconds
@@ -43,34 +48,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if passes else 1
 
 
-def linear(drawn: Sample) -> dict[str, Any]:
+def _judged(z: np.ndarray, degrees_of_freedom: int, among: int) -> tuple[str, ...]:
+    """The cells `JUDGED` of a row, one of `among`."""
+    found = judge.judged(z, degrees_of_freedom)
+    shares = (f"{100 * share:.1f}" for share in found.coverage)
+    return str(found.seeds), f"{found.distance_p:.2g}", *shares, verdict(found.passes(among))
+
+
+def linear(drawn: Sample, derived: Derived) -> dict[str, Any]:
     """The table of all statistics."""
-    rows, df = [], degrees_of_freedom()
-    table = {key: judge.judged(z, df) for key, z in drawn.z.items()}
-    for (case, name), found in table.items():
+    rows, df, among = [], degrees_of_freedom(), len(drawn.z) + len(derived.z)
+    for (case, name), z in drawn.z.items():
         kind = "linear" if CASES[case]().rows[name].linear else "nonlinear"
-        passes = found.passes(len(table))
-        values = (f"{found.distance_p:.2g}", *(f"{100 * share:.1f}" for share in found.coverage))
-        rows.append((name, case, kind, str(found.seeds), *values, verdict(passes)))
-    header = ("statistic", "problem", "kind", "seeds", "KS p", "in 68.3 %", "in 95 %", "in 99 %", "verdict")
+        rows.append((name, case, kind, *_judged(z, df, among)))
     about = (
         f"z of {REPLICAS} replicas in {GROUPS} groups, {STEPS} records, against Student's t of {df}; "
-        f"each p at {judge.LEVEL:g}/{judge.TESTS * len(table)}, {judge.LEVEL:g} for all"
+        f"each p at {judge.LEVEL:g}/{judge.TESTS * among}, {judge.LEVEL:g} for all, derivatives and fits among them"
     )
-    return part("statistics", about, header, rows)
+    return part("statistics", about, ("statistic", "problem", "kind", *JUDGED), rows)
 
 
-def controls(drawn: Sample) -> dict[str, Any]:
+def of_derivatives(drawn: Sample, derived: Derived) -> dict[str, Any]:
+    """The table of derivatives and fits."""
+    rows, among = [], len(drawn.z) + len(derived.z)
+    for (case, name), z in derived.z.items():
+        df = derived.degrees_of_freedom[case, name]
+        rows.append((name, case, str(df), *_judged(z, df, among)))
+    converged = f"{derived.converged}/{derived.fits}"
+    rows.append(("fits, converged", "process", "", converged, *4 * [""], verdict(derived.converged == derived.fits)))
+    about = f"of {REPLICAS} replicas in {GROUPS} groups, {STEPS} records, against Student's t; levels as above"
+    return part("derivatives and fits", about, ("what", "problem", "t of", *JUDGED), rows)
+
+
+def controls(drawn: Sample, derived: Derived) -> dict[str, Any]:
     """What the same judgement must reject."""
-    df, rows = degrees_of_freedom(), []
-    names = {f"{case} {row}": z for (case, row), z in drawn.z.items()}
-    found = len(judge.rejected({name: SCALED * z for name, z in names.items()}, df))
-    rows.append((f"all errors too small by {SCALED}", f"{found} of {len(names)} rows rejected", verdict(found > 0)))
-    naive = judge.judged(drawn.naive, df)
-    seen = naive.distance_p < judge.LEVEL / (judge.TESTS * len(names))
-    told = f"KS p {naive.distance_p:.2g}, in 95 %: {100 * naive.coverage[1]:.1f}"
-    rows.append(("process Mean, every record as independent", told, verdict(seen)))
-    return part("controls", "must be rejected", ("wrong errors", "found", "verdict"), rows)
+    rows, df = [], dict.fromkeys(drawn.z, degrees_of_freedom()) | derived.degrees_of_freedom
+    scaled = {key: SCALED * z for key, z in (drawn.z | derived.z).items()}
+    found = len(judge.rejected(scaled, df))
+    rows.append((f"all errors too small by {SCALED}", f"{found} of {len(df)} rows rejected", verdict(found > 0)))
+    naive = {"process Mean, every record as independent": (drawn.naive, degrees_of_freedom())}
+    for name, (z, of) in (naive | derived.controls).items():
+        wrong = judge.judged(z, of)
+        seen = wrong.distance_p < judge.LEVEL / (judge.TESTS * len(df))
+        rows.append((name, f"KS p {wrong.distance_p:.2g}, in 95 %: {100 * wrong.coverage[1]:.1f}", verdict(seen)))
+    return part("controls", "must be rejected", ("wrong", "found", "verdict"), rows)
 
 
 def false_alarms(drawn: Sample) -> dict[str, Any]:

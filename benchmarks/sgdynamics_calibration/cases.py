@@ -225,7 +225,7 @@ def descent() -> Case:
         "PowerSpectrum": Row(lambda e: e["spectrum"], lines),
         "Snapshots": Row(lambda e: e["snapshots"].mean, np.stack([mean] * 3)),
         "Halves, change": Row(lambda e: e["halves"].change, np.zeros(3)),
-        "Loss": Row(lambda e: e["loss"], np.asarray(_loss(problem(), mean, M))),
+        "Loss": Row(lambda e: e["loss"], np.asarray(mean_loss(problem(), mean, M))),
     }
     return Case(1, dynamics, law, made, rows, law, compared=("mean", "covariance", "variance"))
 
@@ -258,7 +258,7 @@ def momentum() -> Case:
         "Covariance": Row(lambda e: e["covariance"], M),
         "Covariance(PhaseSpace)": Row(lambda e: e["phase"], Σ),
         "Autocovariance(PhaseSpace)": Row(lambda e: e["phase lagged"], np.stack([along(R(lag)) for lag in LAGS])),
-        "Loss": Row(lambda e: e["loss"], np.asarray(_loss(problem(), mean, M))),
+        "Loss": Row(lambda e: e["loss"], np.asarray(mean_loss(problem(), mean, M))),
         "AngularVelocity": Row(
             lambda e: e["rotation"], np.array([exact.rotation(Σ[p], C[p]) for p in planes]), linear=False
         ),
@@ -286,16 +286,16 @@ def epochs() -> Case:
         "Mean": Row(lambda e: e["mean"], mean),
         "Variance": Row(lambda e: e["variance"], np.diag(M)),
         "Covariance": Row(lambda e: e["covariance"], M),
-        "Loss": Row(lambda e: e["loss"], np.asarray(_loss(small, mean, M))),
+        "Loss": Row(lambda e: e["loss"], np.asarray(mean_loss(small, mean, M))),
     }
     law = {"mean": mean, "variance": np.diag(M), "covariance": M}
     return Case(3, dynamics, draw, made, rows, law, compared=tuple(law))
 
 
-def _loss(problem: sgd.Problem, mean: np.ndarray, covariance: np.ndarray) -> float:
+def mean_loss(problem: sgd.Problem, mean: Any, covariance: Any) -> jax.Array:
     """E L = L(mean) + ½ tr(∇²L · covariance), for a linear model."""
-    x, y = np.asarray(problem.data.x), np.asarray(problem.data.y).reshape(-1)
-    return float(np.mean((y - x @ mean) ** 2) / 2 + np.sum((x.T @ x / len(x)) * covariance) / 2)
+    x, y = problem.data.x, problem.data.y.reshape(-1)
+    return jnp.mean((y - x @ mean) ** 2) / 2 + jnp.sum((x.T @ x / len(x)) * covariance) / 2
 
 
 CASES: dict[str, Callable[[], Case]] = {

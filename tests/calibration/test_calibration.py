@@ -3,6 +3,7 @@
 Where statistics are judged here, all rows together raise a false alarm with probability 10⁻³; seeds are fixed.
 """
 
+import dataclasses
 import json
 
 import jax
@@ -13,7 +14,8 @@ import pytest
 import sgdynamics as sgd
 import sgdynamics_calibration.__main__ as command
 from sgdynamics import statistics
-from sgdynamics_calibration import alarms, bias, cases, exact, judge, power
+from sgdynamics_calibration import alarms, bias, cases, derivatives, exact, judge, power
+from sgdynamics_calibration.derivatives import Derived
 from sgdynamics_calibration.sample import Sample, compared
 
 # --- the judge ----------------------------------------------------------------------------------------------
@@ -180,6 +182,52 @@ def test_wrong_models_are_rejected_and_right_ones_are_not(name):
     assert power.fought(name, seeds=2).passes
 
 
+# --- derivatives and fits -----------------------------------------------------------------------------------
+
+
+@pytest.mark.longest
+@pytest.mark.parametrize("mode", derivatives.MODES)
+def test_derivatives_of_descent_are_calibrated(mode):
+    z, df = derivatives.responses()["sgd"].z(40, mode)
+    assert df == {"forward": 31, "reverse": 15}[mode]
+    assert judge.rejected(z, df) == []
+    assert set(judge.rejected({name: 2.5 * one for name, one in z.items()}, df)) == set(z)
+
+
+@pytest.mark.longest
+def test_the_derivative_of_the_start_counts():
+    z, df = derivatives.responses()["sgd"].z(40, "forward", derivatives.descent_from_a_fixed_start)
+    assert "Covariance" in judge.rejected(z, df)
+
+
+@pytest.mark.longest
+def test_fits_of_a_process_are_calibrated():
+    fits = [derivatives.fitted(seed) for seed in range(30)]
+    assert all(fit.converged for fit in fits)
+    z = derivatives.fit_z(fits)
+    assert judge.rejected(z, 62) == []
+    assert set(judge.rejected({name: 2.5 * one for name, one in z.items()}, 62)) == set(z)
+
+
+@pytest.mark.longest
+def test_exact_derivatives_are_differences_of_the_law():
+    law, η, h = derivatives.responses()["sgd"].law, jnp.asarray(cases.LEARNING_RATE), 1e-5
+    slope, above, below = jax.jit(lambda η: (jax.jacfwd(law)(η), law(η + h), law(η - h)))(η)
+    for name in slope:
+        np.testing.assert_allclose(slope[name], (above[name] - below[name]) / (2 * h), rtol=1e-6)
+
+
+def test_z_of_fits_are_in_units_of_their_errors():
+    covariance = jnp.array([[0.04, 0.03], [0.03, 0.09]])
+    errors = {"friction": jnp.array(0.2), "temperature": jnp.array(0.3)}
+    found = {"friction": derivatives.PLANTED["friction"] + 0.2, "temperature": derivatives.PLANTED["temperature"] - 0.6}
+    fit = sgd.Fit(found, errors, covariance, {}, {}, True, 3)
+    z = derivatives.fit_z([fit, fit])
+    assert z["friction"] == pytest.approx([1, 1]) and z["temperature"] == pytest.approx([-2, -2])
+    assert z["temperature/friction"] == pytest.approx(2 * [-0.8 / np.sqrt(0.04 + 0.09 - 2 * 0.03)])
+    assert derivatives.beside([fit, fit]) == pytest.approx([0, 0])
+
+
 # --- the command --------------------------------------------------------------------------------------------
 
 
@@ -190,9 +238,30 @@ def drawn(scale=1.0):
     return Sample(z, {"epochs": rng.uniform(size=200)}, 3 * rng.standard_t(31, size=200))
 
 
+def derived(scale=1.0, converged=200):
+    """As if sampled: z of two derivatives, of a fit and of a control."""
+    rng = np.random.default_rng(13)
+    df = {("sgd", "forward"): 31, ("sgd", "reverse"): 15, ("process", "fit"): 62}
+    z = {row: scale * rng.standard_t(of, size=200) for row, of in df.items()}
+    return Derived(z, df, converged, 200, {"wrong": (3 * rng.standard_t(31, size=200), 31)})
+
+
+def test_one_fit_that_has_not_converged_is_told():
+    assert command.of_derivatives(drawn(), derived())["passes"]
+    assert not command.of_derivatives(drawn(), derived(converged=199))["passes"]
+    assert not command.of_derivatives(drawn(), derived(1.8))["passes"]
+
+
+def test_what_is_wrong_must_be_rejected():
+    assert command.controls(drawn(), derived())["passes"]
+    right = dataclasses.replace(derived(), controls={"right": (np.random.default_rng(14).standard_t(31, 200), 31)})
+    assert not command.controls(drawn(), right)["passes"]
+
+
 @pytest.mark.parametrize(("scale", "code"), [(1.0, 0), (1.8, 1)])
 def test_the_command_prints_writes_and_says_whether_all_is_well(monkeypatch, tmp_path, capsys, scale, code):
     monkeypatch.setattr(command, "sample", lambda seeds, told: drawn(scale))
+    monkeypatch.setattr(derivatives, "derived", lambda seeds, told: derived())
     kinds = {name: cases.Row(lambda e: e, np.zeros(())) for name in ("Mean", "Variance", "Covariance", "Loss")}
     fake = cases.Case(3, None, None, {}, kinds, None)
     monkeypatch.setattr(command, "CASES", {"epochs": lambda: fake})
@@ -201,7 +270,7 @@ def test_the_command_prints_writes_and_says_whether_all_is_well(monkeypatch, tmp
     monkeypatch.setattr(power, "fought", lambda name: power.Outcome(10, 0, {"wrong": 10}))
     assert command.main(["--out", str(tmp_path / "here")]) == code
     record = json.loads((tmp_path / "here/calibration.json").read_text())
-    assert record["passes"] == (code == 0) and len(record["parts"]) == 5
+    assert record["passes"] == (code == 0) and len(record["parts"]) == 6
     assert "jax" in record["machine"]["versions"]
     said = capsys.readouterr().out
     assert "| Covariance" in said and ("FAILS" in said) == (code == 1)
