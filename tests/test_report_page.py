@@ -5,11 +5,14 @@ One test shows it to a browser, Debian's `chromium`, at the width of a telephone
 
 import contextlib
 import dataclasses
+import fnmatch
 import functools
+import html
 import html.parser
 import http.server
 import io
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -21,7 +24,7 @@ import pytest
 
 import example_experiment
 from sgdynamics import cli, experiments, plotting
-from sgdynamics.experiments import _config, _report_formulas, _report_page
+from sgdynamics.experiments import _config, _report, _report_formulas, _report_page
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 HOSTILE = "<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(1)>&amp;\x00\x1b"
@@ -322,6 +325,16 @@ def test_many_end_with_the_page(command, capsys):
     check(Reader(pathlib.Path("here/report.html").read_text(encoding="utf-8")))
 
 
+def test_a_page_that_is_large_is_warned_of(several, caplog, monkeypatch):
+    with caplog.at_level("INFO", logger="sgdynamics"):
+        read()
+        size = pathlib.Path("results/report.html").stat().st_size
+        assert [line.levelname for line in caplog.records] == ["INFO"] and "3 experiments, 0.1 MB" in caplog.text
+        monkeypatch.setattr(_report, "MOST_BYTES", size - 9)  # the time of day may be a letter longer
+        read()
+    assert "report.html has 0.1 MB, more than" in caplog.text and caplog.records[-1].levelname == "WARNING"
+
+
 # --- a browser --------------------------------------------------------------------------------------------------
 
 SHOWN = """<!DOCTYPE html><title>measured</title><pre id="told"></pre><script>
@@ -402,3 +415,80 @@ def test_a_browser_shows_it_on_a_telephone_and_on_a_desk(several, tmp_path):
     found, console = measured(tmp_path, "worse.html")
     assert [one["scroll"] > one["width"] for one in found] == [True, True]
     assert any("Content Security Policy" in line for line in console)
+
+
+# --- real results -----------------------------------------------------------------------------------------------
+
+# of different papers and kinds of figures, in small
+REAL = {
+    "gross2024/fig2a": {
+        "ratios": (1.5, 3.0, 6.0, 10.0, 20.0), "samples": 60, "large": 6.0, "inputs": (5, 8, 12), "realisations": 300,
+    },
+    "gross2024/fig2b": {"samples": (20, 400), "inputs": 5, "realisations": 400, "points": 10},
+    "kunin2023/potentials": {"burn_in": 200, "steps": 400, "lags": (4, 16), "replicas": 2048},
+    "beyond/sweep": {"learning_rates": (0.3, 1.5), "momenta": (0.0, 0.5), "samples": 20, "inputs": 2, "replicas": 256},
+}  # fmt: skip
+
+STORED = os.environ.get("SGDYNAMICS_RESULTS")
+"""A folder of stored results to look at in place of these, such as all that `sgdynamics reproduce` has left."""
+
+MOST_EACH = 15e6 / 78  # bytes of the page of all, shared out
+
+# statements that are claimed as printed, and have no entry in docs/corrections.md yet
+NO_ENTRY = (
+    "kunin2023/fig6: */slower transport/published",
+    "kunin2023/fig6: */exponent falls as the damping ratio/published",
+)
+
+
+def real_results(folder):
+    """Results of real experiments in `folder`: the records, by where they lie."""
+    if STORED:
+        shutil.copytree(STORED, folder, ignore=shutil.ignore_patterns("*.run", ".*", "report.html"))
+    for name, fields in {} if STORED else REAL.items():
+        experiment = experiments.get(name)
+        config = dataclasses.replace(experiment.preset("quick"), **fields)
+        experiments.execute(experiments.plan(experiment, config, out=folder / name), experiments.Silence())
+    return {place: experiments.load(folder / place) for place in _report.places(folder)}
+
+
+def articles(page):
+    """The HTML of each result on a page, by where it lies."""
+    parts = re.findall(r"<article .*?</article>", page, flags=re.DOTALL)
+    return {html.unescape(re.search(r"<h3 [^>]*>(.*?)(?: of <code>.*)?</h3>", part)[1]): part for part in parts}
+
+
+@pytest.mark.longest
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+def test_the_page_of_real_results(monkeypatch, tmp_path):
+    monkeypatch.undo()  # the registry of this version
+    records = real_results(tmp_path / "results")
+    path = experiments.write_report(tmp_path / "results")
+    assert path.stat().st_size <= MOST_EACH * len(records)
+    written = path.read_text(encoding="utf-8")
+    page = Reader(written)
+    check(page)
+    alternatives, shown = page.all("img", "alt"), articles(written)
+    assert set(shown) == set(records)
+    assert len(alternatives) == len(set(alternatives)) == len(records)
+    for place, record in records.items():
+        assert shown[place].count("<img ") == 1, place
+        words = re.search(r'<img [^>]*alt="([^"]*)"', shown[place])[1]
+        summary = experiments.get(record.experiment).summary
+        assert len(html.unescape(words)) > len(summary) + 40, f"{place}: {words}"
+        rows = re.findall(r"<tr>.*?</tr>", shown[place], flags=re.DOTALL)
+        for claim in record.claims:
+            row = [row for row in rows if f'<th scope="row"><code>{_report_page.text(claim.id)}</code>' in row]
+            assert len(row) == 1 and re.search(f">[✓✗] {claim.verdict}</", row[0]), f"{place}, {claim.id}"
+        assert f"<code>sgdynamics run {record.experiment}" in shown[place], place
+        named = re.findall(r'<th scope="row"><code>([^<.]*)[^<]*</code>', shown[place].partition("<details>")[2])
+        assert set(record.parameters) <= set(named), place
+    printed = [(record.experiment, claim) for record in records.values() for claim in record.claims]
+    printed = [(name, claim) for name, claim in printed if claim.id.endswith("/published")]
+    without = [f"{name}: {claim.id}" for name, claim in printed if _report_formulas.correction(name, claim) is None]
+    assert [one for one in without if not any(fnmatch.fnmatchcase(one, known) for known in NO_ENTRY)] == []
+    found, console = measured(tmp_path, "report.html")
+    assert [one["width"] for one in found] == [400, 1600] and console == []
+    for one in found:
+        assert one["scroll"] <= one["room"] <= one["width"] and one["images"] == len(records)
+        assert one["pictures"] <= 1 + one["room"]

@@ -5,6 +5,7 @@ nothing.
 """
 
 import json
+import logging
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,16 @@ from sgdynamics.experiments._store import Record
 
 PAGE, ACCOUNT = "report.html", "reproduction.json"
 
+MOST_BYTES = 15 * 10**6
+"""Beyond this a page is slow to open, and too large for many mailboxes."""
+
+_logger = logging.getLogger(__name__)
+
 
 def write_report(folder: str | os.PathLike, *, drawn: bool = True) -> pathlib.Path:
     """Writes `report.html` into `folder`: one page, complete in itself, with every result that lies in `folder` or
     below. Returns its path. Pictures are drawn anew from the data unless `drawn` is False, and then taken as they lie.
+    A page of more than 15 MB is written nevertheless, with a warning.
 
     **Raises** `FileNotFoundError` where no result lies there.
     """
@@ -43,6 +50,13 @@ def write_report(folder: str | os.PathLike, *, drawn: bool = True) -> pathlib.Pa
     page = _report_page.page(Contents(entries, damaged, _failures(folder), absent))
     with _atomic.written(folder / PAGE) as partial:
         partial.write_text(page, encoding="utf-8")
+    size = (folder / PAGE).stat().st_size
+    _logger.info("%s: %d experiments, %.1f MB", folder / PAGE, len(entries), size / 1e6)
+    if size > MOST_BYTES:
+        _logger.warning(
+            "%s has %.1f MB, more than %g MB: to have smaller ones, write one for each folder in it.",
+            folder / PAGE, size / 1e6, MOST_BYTES / 1e6,
+        )  # fmt: skip
     return folder / PAGE
 
 
