@@ -49,6 +49,68 @@ def test_planted_parameters_are_found_within_four_errors_in_twenty_of_twenty():
     assert max(errors) < 0.2  # and it is not by large errors
 
 
+def langevin(p):
+    """A noise scale: C = scale · H."""
+    noise = sgd.noise.hessian_proportional(PROBLEM, 2, scale=jnp.exp(p["scale"]), at=MINIMUM)
+    return sgd.Langevin(PROBLEM, learning_rate=0.2, sampler=2, noise=noise), MINIMUM
+
+
+def underdamped(p):
+    """A friction, (1 − β)/β-like, and a temperature."""
+    noise = sgd.noise.isotropic(PROBLEM, 2, variance=jnp.exp(p["temperature"]))
+    friction = {"learning_rate": 0.2, "momentum": jax.nn.sigmoid(p["momentum"])}
+    return sgd.UnderdampedLangevin(PROBLEM, sampler=2, noise=noise, **friction), MINIMUM
+
+
+MINIMUM = PROBLEM.minimum()
+OTHERS = {
+    "noise scale of a Langevin equation": (langevin, {"scale": jnp.log(0.4)}, {"scale": jnp.array(0.0)}),
+    "friction and temperature of inertia": (
+        underdamped,
+        {"momentum": jnp.array(0.6), "temperature": jnp.log(0.3)},
+        {"momentum": jnp.array(0.0), "temperature": jnp.array(0.0)},
+    ),
+}
+
+
+@pytest.mark.longest
+@pytest.mark.parametrize("name", OTHERS)
+def test_noise_scales_and_frictions_of_equations_are_found_in_twenty_of_twenty(name):
+    make, planted, start = OTHERS[name]
+    run, pulls = RUN | {"replicas": 128}, []
+    process, initial = make(planted)
+    for seed in range(20):
+        key, other = jax.random.split(jax.random.fold_in(KEY, seed))
+        seen = sgd.simulate(process, STATISTICS, initial=initial, key=key, dtype=jnp.float64, **run).estimates
+        found = sgd.fit(make, start, STATISTICS, seen, key=other, **run)
+        assert found.converged
+        pulls.append([(found.parameters[n] - planted[n]) / found.standard_error[n] for n in planted])
+        assert max(float(found.standard_error[n]) for n in planted) < 0.3
+    assert np.abs(pulls).max() < 4
+    # χ² of 20 by 20 is below 0.2 or above 3 once in 10⁵
+    assert 0.2 < np.mean(np.square(pulls)) < 3
+
+
+@pytest.mark.longest
+def test_the_momentum_of_sgd_is_found_by_its_equation():
+    """The equation with inertia whose autocovariances are those of SGD with momentum has its momentum; that of other
+    SGD it has not."""
+    run = RUN | {"replicas": 256, "steps": 120, "burn_in": 60}
+    make = lambda p: (
+        sgd.UnderdampedLangevin(PROBLEM, learning_rate=0.02, momentum=jax.nn.sigmoid(p), sampler=2),
+        MINIMUM,
+    )
+    found = []
+    for β in (0.8, 0.6):
+        descent = sgd.SGD(PROBLEM, learning_rate=0.02, momentum=β, sampler=2)
+        seen = sgd.simulate(descent, STATISTICS, initial=MINIMUM, key=jax.random.key(3), dtype=jnp.float64, **run)
+        found.append(sgd.fit(make, jnp.array(0.5), STATISTICS, seen.estimates, key=KEY, **run))
+        assert found[-1].converged
+    logit = jnp.log(0.8 / 0.2)
+    assert abs(found[0].parameters - logit) < 4.5 * found[0].standard_error
+    assert abs(found[1].parameters - logit) > 6 * found[1].standard_error
+
+
 @pytest.mark.longest
 def test_many_values_of_few_replicas_do_not_bias_a_fit():
     """192 values of 256 replicas. Least squares, whose slopes share the draws of the residuals, have z of the friction

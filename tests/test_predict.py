@@ -252,14 +252,69 @@ def test_draws_have_the_covariance_of_phase_space():
     assert sgd.predict(PROCESSES["frozen"]).draw(KEY).velocity is None
 
 
-def test_predictions_have_derivatives():
-    """d tr M / dη against central differences of step 1e-5: their own error is 1e-10 relative, times rounding."""
+def scaled(p):
+    """The problem with inputs and targets times those of p."""
+    return problem_of(p["inputs"] * X, p["targets"] * Y)
 
-    def trace(η):
-        return jnp.trace(sgd.predict(sgd.SGD(PROBLEM, learning_rate=η, sampler=3)).covariance)
 
-    slope = jax.grad(trace)(0.1)
-    assert math.isclose(slope, (trace(0.1 + 1e-5) - trace(0.1 - 1e-5)) / 2e-5, rel_tol=1e-7)
+def of(kind, **fixed):
+    """p -> the dynamics with the rates in p."""
+
+    def make(p):
+        rates = {name: p[name] for name in ("learning_rate", "momentum", "weight_decay") if name in p}
+        return kind(scaled(p), sampler=3, **rates, **fixed)
+
+    return make
+
+
+def fresh_labels(p):
+    data = sgd.data.FreshLabels(sgd.data.Dataset(X, Y), p["label_noise"])
+    return sgd.SGD(sgd.Problem(sgd.networks.Linear(3, 1), data), learning_rate=p["learning_rate"], sampler=3)
+
+
+def epochs(p):
+    return sgd.SGD(scaled(p), learning_rate=p["learning_rate"], momentum=p["momentum"], sampler=samplers.Epochs(3))
+
+
+def ornstein_uhlenbeck(p):
+    drift = jnp.stack([jnp.stack([p["friction"], 0.3]), jnp.array([0.0, 0.5])])
+    return sgd.LinearProcess(drift, jnp.diag(jnp.stack([1.0, p["temperature"]])), time_step=0.1)
+
+
+ALL = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.1, "inputs": 1.1, "targets": 0.9}
+LAWS = {
+    "SGD": (ALL, of(sgd.SGD)),
+    "epochs": ({name: ALL[name] for name in ALL if name != "weight_decay"}, epochs),
+    "fresh labels": ({"learning_rate": 0.1, "label_noise": 0.3}, fresh_labels),
+    "Langevin": ({name: ALL[name] for name in ALL if name != "momentum"}, of(sgd.Langevin)),
+    "underdamped": (ALL, of(sgd.UnderdampedLangevin)),
+    "LinearProcess": ({"friction": 0.7, "temperature": 0.5}, ornstein_uhlenbeck),
+}
+
+
+@pytest.mark.longest
+@pytest.mark.parametrize("name", LAWS)
+def test_predictions_have_derivatives(name):
+    """Mean, covariance and loss, in both modes, against central differences of relative step 1e-5: their own error is
+    10⁻¹⁰ times the third derivative, and rounding, 10⁻¹¹ of the value."""
+    at, make = LAWS[name]
+
+    def law(p):
+        found = sgd.predict(make(p))
+        loss = jnp.zeros(()) if name == "LinearProcess" else found.loss(PROBLEM)
+        return {"mean": found.mean, "covariance": found.covariance, "loss": loss}
+
+    compiled, step = jax.jit(law), 1e-5
+    forward, reverse = jax.jit(jax.jacfwd(law))(at), jax.jit(jax.jacrev(law))(at)
+    size = compiled(at)
+    for k in at:
+        above, below = compiled(at | {k: at[k] * (1 + step)}), compiled(at | {k: at[k] * (1 - step)})
+        for part in size:
+            slope = (above[part] - below[part]) / (2 * step * at[k])
+            allowed = 1e-6 * jnp.max(jnp.abs(slope)) + 1e-9 * jnp.max(jnp.abs(size[part]))
+            assert jnp.max(jnp.abs(forward[part][k] - slope)) <= allowed, (k, part)
+            assert jnp.max(jnp.abs(reverse[part][k] - slope)) <= allowed, (k, part)
+    assert jnp.max(jnp.abs(jnp.stack([jnp.max(jnp.abs(forward["covariance"][k])) for k in at]))) > 1e-3
 
 
 # --- what is refused ----------------------------------------------------------------------------------------

@@ -308,7 +308,7 @@ def test_pictures_are_taken_as_they_lie_where_nothing_is_drawn(monkeypatch, seve
 def test_the_command_makes_the_page_from_what_is_stored(several, capsys, monkeypatch):
     monkeypatch.setattr(example_experiment, "data", None)  # nothing can be computed
     assert cli.main(["report"]) == 0
-    assert capsys.readouterr().out == "written to results/report.html\n"
+    assert capsys.readouterr().out == "written to results/report.html (0.0 MB)\n"
     assert cli.main(["report", "results/demo", "--no-figure"]) == 0
     assert "1 experiment makes" not in capsys.readouterr().out and pathlib.Path("results/demo/report.html").is_file()
 
@@ -321,7 +321,7 @@ def test_the_command_refuses_a_folder_without_results(capsys):
 @pytest.mark.parametrize("command", [["run", "example/*"], ["reproduce"]])
 def test_many_end_with_the_page(command, capsys):
     assert cli.main([*command, "--jobs", "1", "--quiet", "--out", "here"]) == 0
-    assert capsys.readouterr().out.endswith("written to here/report.html\n")
+    assert capsys.readouterr().out.endswith("written to here/report.html (0.0 MB)\n")
     check(Reader(pathlib.Path("here/report.html").read_text(encoding="utf-8")))
 
 

@@ -355,6 +355,21 @@ def test_a_path_for_given_draws_changes_as_theory_says():
     assert jnp.abs(ξ).max() > 1  # there were draws
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("every", [1, 50])
+def test_memory_backwards_grows_as_the_root_of_the_steps(every):
+    """16 times the steps: 4 times the states that are remembered, and 16 times if each were."""
+
+    def bytes_of(steps):
+        run = {"replicas": 32, "steps": steps, "every": every, "groups": 8, "key": KEY}
+        loss = lambda η: measure(sgd.SGD(NETWORK, learning_rate=η, sampler=4), sgd.statistics.Mean(), **run)
+        return (
+            jax.jit(jax.grad(lambda η: loss(η).value.sum())).lower(0.1).compile().memory_analysis().temp_size_in_bytes
+        )
+
+    assert bytes_of(6400) < 6 * bytes_of(400)
+
+
 # --- errors --------------------------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,15 @@ def test_configuration_round_trip():
     assert _config.from_mapping(example_experiment.Config, stored) == config
 
 
+def test_overrides_are_checked_together():
+    """Fewer ratios of larger data: each alone does not go with what is there."""
+    config = experiments.get("gross2024/fig2a").preset("quick")
+    together = {"inputs": (5, 8, 12), "ratios": (1.5, 3.0, 6.0, 10.0, 20.0), "samples": 60, "large": 6.0}
+    assert _config.updated(config, together).inputs == (5, 8, 12)
+    with pytest.raises(ValueError, match="ratios = "):
+        _config.updated(config, {"inputs": (5, 8, 12)})
+
+
 def test_overrides_reach_nested_fields_and_check_themselves():
     config = _config.updated(example_experiment.Config(), {"inner.substeps": 2, "learning_rate": 0.5})
     assert (config.inner.substeps, config.learning_rate, config.steps) == (2, 0.5, 10)

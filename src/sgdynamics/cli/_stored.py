@@ -35,5 +35,5 @@ def report(folder: pathlib.Path, *, drawn: bool = True, aside: bool = False) -> 
         path = experiments.write_report(folder, drawn=drawn)
     except OSError as error:
         return refused(error)
-    say(f"written to {shown(path.resolve())}", aside=aside)
+    say(f"written to {shown(path.resolve())} ({path.stat().st_size / 1e6:.1f} MB)", aside=aside)
     return 0

@@ -36,13 +36,18 @@ def from_mapping(kind: type[C], entries: Mapping[str, Any]) -> C:
 
 def updated(config: C, overrides: Mapping[str, Any]) -> C:
     """`config` with some fields replaced; a dot leads into a nested configuration. **Raises** as `from_mapping`."""
+    hints, changes, within = typing.get_type_hints(type(config)), {}, {}
     for path, value in overrides.items():
         name, _, rest = path.partition(".")
         _known(name, type(config))
-        hint = typing.get_type_hints(type(config))[name]
-        new = updated(getattr(config, name), {rest: value}) if rest else typed(name, hint, value)
-        config = dataclasses.replace(typing.cast(Any, config), **{name: new})
-    return config
+        if rest:
+            within.setdefault(name, {})[rest] = value
+        else:
+            changes[name] = typed(name, hints[name], value)
+    for name, rest in within.items():
+        changes[name] = updated(changes.get(name, getattr(config, name)), rest)
+    # all at once: fields are checked against each other
+    return dataclasses.replace(typing.cast(Any, config), **changes)
 
 
 def typed(name: str, hint: Any, value: Any) -> Any:

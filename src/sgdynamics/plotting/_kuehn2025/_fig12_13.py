@@ -11,7 +11,7 @@ from sgdynamics.plotting._style import COLOURS, GREY, panels, simulation, theory
 def fig12_13(data: xr.Dataset) -> Figure:
     """Autocorrelation in epochs, with replacement, in epochs that leave examples out; all pairs of two epochs."""
     figure, axes = panels(2, 2, width=4.0, height=3.0)
-    M = data.attrs["epochs_batches"]
+    M = int(data.attrs["epochs_batches"])
     for panel, names, title in (
         (axes[0, 0], ("epochs",), f"epochs of {M} batches"),
         (axes[0, 1], ("with_replacement", "fresh"), "batches drawn independently"),
