@@ -23,13 +23,12 @@ jax.devices()  # JAX starts with one device, whatever a command line under test 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Tests that were long when they were last measured, or took longest, are marked so beside those that say so
-    themselves."""
+    themselves. What must hold is not left to those that nobody waits for."""
     listed = processor_seconds.listed()
     for item in items:
         if item.nodeid in listed:
-            item.add_marker(
-                pytest.mark.longest if listed[item.nodeid] >= processor_seconds.LONGEST else pytest.mark.long
-            )
+            longest = listed[item.nodeid] >= processor_seconds.LONGEST and not item.get_closest_marker("must_hold")
+            item.add_marker(pytest.mark.longest if longest else pytest.mark.long)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def measured(seed, run=RUN):
 START = {"friction": jnp.array(0.0), "temperature": jnp.array(0.0)}
 
 
-@pytest.mark.long
+@pytest.mark.must_hold
 def test_planted_parameters_are_found_within_four_errors_in_twenty_of_twenty():
     pulls = []
     for seed in range(20):
@@ -73,7 +73,6 @@ OTHERS = {
 }
 
 
-@pytest.mark.longest
 @pytest.mark.parametrize("name", OTHERS)
 def test_noise_scales_and_frictions_of_equations_are_found_in_twenty_of_twenty(name):
     make, planted, start = OTHERS[name]
@@ -91,7 +90,6 @@ def test_noise_scales_and_frictions_of_equations_are_found_in_twenty_of_twenty(n
     assert 0.2 < np.mean(np.square(pulls)) < 3
 
 
-@pytest.mark.longest
 def test_the_momentum_of_sgd_is_found_by_its_equation():
     """The equation with inertia whose autocovariances are those of SGD with momentum has its momentum; that of other
     SGD it has not."""
@@ -111,7 +109,6 @@ def test_the_momentum_of_sgd_is_found_by_its_equation():
     assert abs(found[1].parameters - logit) > 6 * found[1].standard_error
 
 
-@pytest.mark.longest
 def test_many_values_of_few_replicas_do_not_bias_a_fit():
     """192 values of 256 replicas. Least squares, whose slopes share the draws of the residuals, have z of the friction
     at 1.55(15) on average here."""
@@ -135,7 +132,6 @@ def test_many_values_of_few_replicas_do_not_bias_a_fit():
     assert 0.5 < np.std(pulls) < 1.6
 
 
-@pytest.mark.long
 def test_a_model_that_cannot_do_it_says_so():
     wrong = lambda p: sgd.LinearProcess(jnp.exp(p) * jnp.eye(2), 1.2 * jnp.eye(2), time_step=0.2)
     run = RUN | {"replicas": 512}
@@ -147,7 +143,6 @@ def test_a_model_that_cannot_do_it_says_so():
     assert jnp.abs(z).max() < 5
 
 
-@pytest.mark.long
 def test_an_effective_temperature_of_sgd():
     """The factor on the noise with which an Ornstein-Uhlenbeck process has the variance of SGD along a direction is
     that between the exact discrete law and the Lyapunov equation."""
@@ -194,7 +189,6 @@ def test_bad_questions_are_refused():
         sgd.fit(still, jnp.array(0.0), mean, at_rest, key=KEY, **RUN)
 
 
-@pytest.mark.long
 def test_a_design_finds_what_theory_finds():
     """The learning rate of least mean loss after a few steps from a given start, by the exact recursion of moments."""
     moments = lambda η: sgd.theory.recursion.MinibatchMoments(DATA.x, DATA.y, learning_rate=η, sampling_factor=1 / 2)

@@ -292,7 +292,6 @@ LAWS = {
 }
 
 
-@pytest.mark.longest
 @pytest.mark.parametrize("name", LAWS)
 def test_predictions_have_derivatives(name):
     """Mean, covariance and loss, in both modes, against central differences of relative step 1e-5: their own error is

@@ -110,7 +110,7 @@ def furthest(found, expected):
     return max(float(jnp.max(jnp.where(a == b, 0, jnp.abs(a - b) / sizes(b)))) for a, b in pairs)
 
 
-@pytest.mark.long
+@pytest.mark.must_hold
 def test_derivatives_of_the_expectation_itself_are_those_of_exact_theory():
     n, slopes = 2**STEPS, jax.jit(jax.jacfwd(exact))(AT)
     run = {"replicas": n, "groups": n, "key": KEY}
@@ -245,6 +245,9 @@ DYNAMICS = {
 }
 
 
+IN_SHORT = ("SGD", "Langevin")
+
+
 def every_smooth_statistic():
     s = sgd.statistics
     return {
@@ -314,21 +317,20 @@ def assert_like_differences(at, make, statistics):
             assert abs(found[name] - weighed.sum()) <= 1e-4 * jnp.abs(weighed).max(), name
 
 
-@pytest.mark.longest
-@pytest.mark.parametrize("name", DYNAMICS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.must_hold if name in IN_SHORT else ()) for name in DYNAMICS]
+)
 def test_derivatives_of_every_dynamics(name):
     with jax.numpy_dtype_promotion("standard"):  # optax promotes
         assert_like_differences(*DYNAMICS[name], four_statistics())
 
 
-@pytest.mark.longest
 @pytest.mark.parametrize("name", ["SGD", "underdamped"])
 def test_derivatives_of_every_smooth_statistic(name):
     at, make = DYNAMICS[name]
     assert_like_differences({k: at[k] for k in ("learning_rate", "momentum")}, make, every_smooth_statistic())
 
 
-@pytest.mark.long
 def test_a_path_for_given_draws_changes_as_theory_says():
     """One mode: x ← F x + √Q ξ, F = exp(−k t), Q = N (1 − F²)/2k, with the ξ of the run."""
     time, at = 0.3, {"drift": 0.8, "noise": 0.5}
@@ -355,7 +357,6 @@ def test_a_path_for_given_draws_changes_as_theory_says():
     assert jnp.abs(ξ).max() > 1  # there were draws
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("every", [1, 50])
 def test_memory_backwards_grows_as_the_root_of_the_steps(every):
     """16 times the steps: 4 times the states that are remembered, and 16 times if each were."""
@@ -373,7 +374,6 @@ def test_memory_backwards_grows_as_the_root_of_the_steps(every):
 # --- errors --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("mode", ["forward", "reverse"])
 def test_the_stationary_law_changes_as_theory_says(mode):
     """d Cov/dη of SGD, started from its law, against that of the exact discrete law: beyond the bound once in 10⁶."""
