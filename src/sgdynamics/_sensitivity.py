@@ -34,6 +34,8 @@ from sgdynamics.statistics._estimate import from_pseudo_values
 Make = Callable[[Any], AbstractDynamics | tuple[AbstractDynamics, Any]]
 Mode = Literal["forward", "reverse"]
 COUNTS = (Histogram, FirstPassage, Extrema)
+PER_NUMBER = 4
+"""Parameters forwards for a way back: it takes as long as one to four ways forward (`sgdynamics bench derivatives`)."""
 HALVES = 2
 FEWEST = 4
 
@@ -164,12 +166,15 @@ def raveled(at: PyTree) -> tuple[Float[Array, " n"], Unravel]:
 def _mode(asked: Mode | None, run: Run, flat: Array, unravel: Unravel) -> Mode:
     if asked is not None and asked not in get_args(Mode):
         raise ValueError(f'mode = {asked!r}, but it must be "forward", "reverse" or None.')
-    outputs = sum(x.size for x in jax.tree.leaves(_values(eqx.filter_eval_shape(run.means, unravel(flat)))))
-    # a way back takes as long as one to four ways forward: `sgdynamics bench derivatives`
-    mode = asked or ("forward" if flat.size <= 4 * outputs else "reverse")
+    mode = asked or ("forward" if flat.size <= PER_NUMBER * _numbers(run, flat, unravel) else "reverse")
     if mode == "reverse":
         _shares(run.replicas, run.groups)
     return mode
+
+
+def _numbers(run: Run, flat: Array, unravel: Unravel) -> int:
+    """How many the statistics give."""
+    return sum(x.size for x in jax.tree.leaves(_values(eqx.filter_eval_shape(run.means, unravel(flat)))))
 
 
 @eqx.filter_jit
