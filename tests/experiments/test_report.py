@@ -8,7 +8,8 @@ import pytest
 
 import example_experiment
 from sgdynamics import cli, experiments, plotting
-from sgdynamics.experiments import _again, _pictures, _report, _report_entries, _report_formulas, _store
+from sgdynamics.experiments import _again, _pictures, _store
+from sgdynamics.experiments._report import _entries, _formulas, _write
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +34,11 @@ def test_results_are_found_at_any_depth_and_what_is_none_is_not(tmp_path):
             (tmp_path / name / file).touch()
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench/config.json").write_text("{}")
-    assert _report.places(tmp_path) == ["a/b", "c"]
+    assert _write.places(tmp_path) == ["a/b", "c"]
     (tmp_path / "c" / _store.DATA).unlink()
-    assert _report.places(tmp_path) == ["a/b", "c"]  # damaged, and that must be seen
+    assert _write.places(tmp_path) == ["a/b", "c"]  # damaged, and that must be seen
     (tmp_path / "c" / _store.CLAIMS).unlink()
-    assert _report.places(tmp_path) == ["a/b"]
+    assert _write.places(tmp_path) == ["a/b"]
 
 
 def test_a_folder_without_results_is_refused(tmp_path):
@@ -48,14 +49,14 @@ def test_a_folder_without_results_is_refused(tmp_path):
 
 def test_experiments_that_failed_are_known_from_the_account(tmp_path):
     rows = [{"name": "a", "error": None}, {"name": "b", "error": "ValueError: no"}]
-    (tmp_path / _report.ACCOUNT).write_text(json.dumps({"experiments": rows}))
-    assert _report._failures(tmp_path) == [("b", "ValueError: no")]
+    (tmp_path / _write.ACCOUNT).write_text(json.dumps({"experiments": rows}))
+    assert _write._failures(tmp_path) == [("b", "ValueError: no")]
 
 
 @pytest.mark.parametrize("account", ["", "[]", "{}", '{"experiments": 3}', '{"experiments": [{}]}', "[" * 100_000])
 def test_an_account_that_cannot_be_read_is_none(tmp_path, account):
-    (tmp_path / _report.ACCOUNT).write_text(account)
-    assert _report._failures(tmp_path) == []
+    (tmp_path / _write.ACCOUNT).write_text(account)
+    assert _write._failures(tmp_path) == []
 
 
 # --- claims -----------------------------------------------------------------------------------------------------
@@ -65,16 +66,16 @@ def test_the_kinds_of_claims_are_counted():
     wrong = claim(id="x/published", verdict="not reproduced")
     control = experiments.Claim.rejection("y", "", "", 1.0, 0.1, expected=1.0, rejected=9.0)
     surprise = claim(id="z/control", verdict="undecided")
-    counted = _report_entries.count([claim(), wrong, control, surprise])
+    counted = _entries.count([claim(), wrong, control, surprise])
     assert counted == {"claims": 4, "published": 1, "controls": 2, "surprises": 1}
-    assert _report_entries.count([claim(id="x/published", verdict="reproduced")])["surprises"] == 1
+    assert _entries.count([claim(id="x/published", verdict="reproduced")])["surprises"] == 1
 
 
 def test_equations_are_in_the_order_of_their_numbers():
     sources = ["Eq. 2.10", "Eq. 2.9", "App. B", "Eq. 10", "Eq. 2.9, second form"]
     wanted = ["App. B", "Eq. 2.9", "Eq. 2.9, second form", "Eq. 2.10", "Eq. 10"]
-    assert sorted(sources, key=_report_entries.in_reading_order) == wanted
-    assert _report_entries.in_reading_order("9" * 100)  # no number too long
+    assert sorted(sources, key=_entries.in_reading_order) == wanted
+    assert _entries.in_reading_order("9" * 100)  # no number too long
 
 
 @pytest.mark.parametrize(
@@ -88,12 +89,12 @@ def test_equations_are_in_the_order_of_their_numbers():
     ],
 )
 def test_a_claim_is_about_the_paper_that_its_source_names_first(source, paper):
-    assert _report_entries.paper_of_claim(claim(source=source)) == paper
+    assert _entries.paper_of_claim(claim(source=source)) == paper
 
 
 def test_every_experiment_belongs_to_a_known_part(monkeypatch):
     monkeypatch.undo()
-    assert {_report_entries.paper_of(name) for name in experiments.names()} == set(_report_entries.PAPERS) - {"other"}
+    assert {_entries.paper_of(name) for name in experiments.names()} == set(_entries.PAPERS) - {"other"}
 
 
 # --- corrected formulas -----------------------------------------------------------------------------------------
@@ -104,12 +105,12 @@ def test_what_holds_is_the_claim_of_the_same_measurement():
     same = claim(id="elsewhere", measured=1.5, expected=1.5)
     named = claim(id="drift", measured=3.0)
     excluded = dataclasses.replace(same, id="control", kind="rejection")
-    assert _report_formulas.right(printed, [excluded, named, printed, same]) == [same]
-    assert _report_formulas.right(printed, [excluded, named, printed]) == [named]
+    assert _formulas.right(printed, [excluded, named, printed, same]) == [same]
+    assert _formulas.right(printed, [excluded, named, printed]) == [named]
     below = claim(id="drift/exact", measured=3.0)
     other = claim(id="drifting/exact", measured=3.0)
-    assert _report_formulas.right(printed, [other, printed, below]) == [below]
-    assert _report_formulas.right(printed, [other, printed]) == []
+    assert _formulas.right(printed, [other, printed, below]) == [below]
+    assert _formulas.right(printed, [other, printed]) == []
 
 
 # --- the command that runs it again -----------------------------------------------------------------------------

@@ -6,12 +6,12 @@ import re
 import pytest
 
 from sgdynamics import experiments
-from sgdynamics.experiments import _report_corrections, _report_entries, _report_formulas
+from sgdynamics.experiments._report import _corrections, _entries, _formulas
 
-DOCUMENT = pathlib.Path(__file__).parents[2] / _report_corrections.DOCUMENT
-RANGES = _report_corrections.RANGES
-ROWS = [(part.heading, row) for part in _report_formulas.PARTS for row in part.rows]
-REMEDY = "add, mend or take away the row in src/sgdynamics/experiments/_report_corrections_*.py"
+DOCUMENT = pathlib.Path(__file__).parents[2] / _corrections.DOCUMENT
+RANGES = _corrections.RANGES
+ROWS = [(part.heading, row) for part in _formulas.PARTS for row in part.rows]
+REMEDY = "add, mend or take away the row in src/sgdynamics/experiments/_report/_corrections_*.py"
 
 
 def plain(markdown):
@@ -117,7 +117,7 @@ def test_rows_name_experiments_that_there_are_and_say_how_it_is_known():
         assert set(row.experiments) <= set(experiments.names()), where
         assert all(": " in pattern for pattern in row.claims), where
         assert row.printed and row.right and (row.known or row.experiments), where
-    assert {part.paper for part in _report_formulas.PARTS} <= set(_report_entries.PAPERS)
+    assert {part.paper for part in _formulas.PARTS} <= set(_entries.PAPERS)
     assert len({row for _, row in ROWS}) == len(ROWS)
 
 

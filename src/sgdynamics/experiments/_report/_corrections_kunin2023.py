@@ -1,6 +1,6 @@
 """Corrections to Kunin et al. (2023): a row for each entry of `docs/corrections.md`, in its order."""
 
-from sgdynamics.experiments._report_corrections import RANGES, Correction, Part
+from sgdynamics.experiments._report._corrections import RANGES, Correction, Part
 
 LIMITING_DYNAMICS = (
     Correction(

@@ -4,10 +4,10 @@ claims that hold what is printed, with their verdicts."""
 from collections.abc import Iterator, Mapping, Sequence
 
 from sgdynamics.experiments._claims import Claim
-from sgdynamics.experiments._report_corrections import DOCUMENT, Correction
-from sgdynamics.experiments._report_entries import PAPERS, Contents, is_published, measured
-from sgdynamics.experiments._report_formulas import PARTS, Corrected, parts_of
-from sgdynamics.experiments._report_html import distance, link, section, small, table, text, verdict
+from sgdynamics.experiments._report._corrections import DOCUMENT, Correction
+from sgdynamics.experiments._report._entries import PAPERS, Contents, is_published, measured
+from sgdynamics.experiments._report._formulas import PARTS, Corrected, parts_of
+from sgdynamics.experiments._report._html import distance, link, section, small, table, text, verdict
 
 _ANCHORS = {row: f"correction-{i}" for i, row in enumerate((row for part in PARTS for row in part.rows), 1)}
 

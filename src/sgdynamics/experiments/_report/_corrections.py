@@ -1,6 +1,6 @@
 """The corrections to the literature, one row for each entry of `docs/corrections.md`, where each is derived.
 
-The rows are in the modules `_report_corrections_*`, in the order of the document; a test holds them against its
+The rows are in the modules `_corrections_*`, in the order of the document; a test holds them against its
 headings, bullets and tables, so that neither can have what the other lacks.
 """
 

@@ -1,6 +1,6 @@
 """Corrections to Kühn and Rosenow (2025): a row for each entry of `docs/corrections.md`, in its order."""
 
-from sgdynamics.experiments._report_corrections import RANGES, Correction, Part
+from sgdynamics.experiments._report._corrections import RANGES, Correction, Part
 
 EPOCHS = (
     Correction(

@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import Iterable, Sequence
 
 from sgdynamics.experiments._claims import Claim
-from sgdynamics.experiments._report_entries import is_control, is_published
+from sgdynamics.experiments._report._entries import is_control, is_published
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 

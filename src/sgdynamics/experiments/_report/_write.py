@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sgdynamics import _atomic
-from sgdynamics.experiments import _again, _pictures, _registry, _report_page, _store
-from sgdynamics.experiments._report_entries import Contents, Damaged, Entry
+from sgdynamics.experiments import _again, _pictures, _registry, _store
+from sgdynamics.experiments._report import _page
+from sgdynamics.experiments._report._entries import Contents, Damaged, Entry
 from sgdynamics.experiments._store import Record
 
 PAGE, ACCOUNT = "report.html", "reproduction.json"
@@ -47,7 +48,7 @@ def write_report(folder: str | os.PathLike, *, drawn: bool = True) -> pathlib.Pa
             entries.append(_entry(place, record, folder / place, drawn=drawn))
     names = {entry.experiment for entry in entries} | {one.place for one in damaged}
     absent = [name for name in _registry.names() if name not in names]
-    page = _report_page.page(Contents(entries, damaged, _failures(folder), absent))
+    page = _page.page(Contents(entries, damaged, _failures(folder), absent))
     with _atomic.written(folder / PAGE) as partial:
         partial.write_text(page, encoding="utf-8")
     size = (folder / PAGE).stat().st_size

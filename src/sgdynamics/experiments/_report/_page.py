@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from sgdynamics.experiments._claims import Claim
-from sgdynamics.experiments._report_entries import (
+from sgdynamics.experiments._report._entries import (
     PAPERS,
     Contents,
     Damaged,
@@ -14,8 +14,8 @@ from sgdynamics.experiments._report_entries import (
     count,
     measured,
 )
-from sgdynamics.experiments._report_formulas import corrected, parts_of
-from sgdynamics.experiments._report_html import (
+from sgdynamics.experiments._report._formulas import corrected, parts_of
+from sgdynamics.experiments._report._html import (
     distance,
     link,
     number,
@@ -27,8 +27,8 @@ from sgdynamics.experiments._report_html import (
     text,
     verdict,
 )
-from sgdynamics.experiments._report_page_formulas import formulas_section
-from sgdynamics.experiments._report_style import STYLE
+from sgdynamics.experiments._report._page_formulas import formulas_section
+from sgdynamics.experiments._report._style import STYLE
 
 # nothing but what the page itself holds: no script, no network
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -11,23 +11,23 @@ of all, and says where it is derived.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sgdynamics.experiments import (
-    _report_corrections_corlouer2026,
-    _report_corrections_gross2024,
-    _report_corrections_kuehn2025,
-    _report_corrections_kunin2023,
-)
 from sgdynamics.experiments._claims import PUBLISHED, Claim
-from sgdynamics.experiments._report_corrections import Correction, Part
-from sgdynamics.experiments._report_entries import Entry, in_reading_order, is_published, paper_of, paper_of_claim
+from sgdynamics.experiments._report import (
+    _corrections_corlouer2026,
+    _corrections_gross2024,
+    _corrections_kuehn2025,
+    _corrections_kunin2023,
+)
+from sgdynamics.experiments._report._corrections import Correction, Part
+from sgdynamics.experiments._report._entries import Entry, in_reading_order, is_published, paper_of, paper_of_claim
 
 MOST = 3
 
 PARTS: Sequence[Part] = (
-    *_report_corrections_gross2024.PARTS,
-    *_report_corrections_corlouer2026.PARTS,
-    *_report_corrections_kunin2023.PARTS,
-    *_report_corrections_kuehn2025.PARTS,
+    *_corrections_gross2024.PARTS,
+    *_corrections_corlouer2026.PARTS,
+    *_corrections_kunin2023.PARTS,
+    *_corrections_kuehn2025.PARTS,
 )
 """The parts of `docs/corrections.md`, in its order."""
 

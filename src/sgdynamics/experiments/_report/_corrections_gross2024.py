@@ -1,6 +1,6 @@
 """Corrections to Gross, Raulf and Räth (2024): a row for each entry of `docs/corrections.md`, in its order."""
 
-from sgdynamics.experiments._report_corrections import RANGES, Correction, Part
+from sgdynamics.experiments._report._corrections import RANGES, Correction, Part
 
 ONE_LAYER = (
     Correction(
