@@ -5,7 +5,6 @@ One test shows it to a browser, Debian's `chromium`, at the width of a telephone
 
 import contextlib
 import dataclasses
-import fnmatch
 import functools
 import html
 import html.parser
@@ -435,12 +434,6 @@ STORED = os.environ.get("SGDYNAMICS_RESULTS")
 
 MOST_EACH = 15e6 / 78  # bytes of the page of all, shared out
 
-# statements that are claimed as printed, and have no entry in docs/corrections.md yet
-NO_ENTRY = (
-    "kunin2023/fig6: */slower transport/published",
-    "kunin2023/fig6: */exponent falls as the damping ratio/published",
-)
-
 
 def real_results(folder):
     """Results of real experiments in `folder`: the records, by where they lie."""
@@ -487,7 +480,7 @@ def test_the_page_of_real_results(monkeypatch, tmp_path):
     printed = [(record.experiment, claim) for record in records.values() for claim in record.claims]
     printed = [(name, claim) for name, claim in printed if claim.id.endswith("/published")]
     without = [f"{name}: {claim.id}" for name, claim in printed if _formulas.correction(name, claim) is None]
-    assert [one for one in without if not any(fnmatch.fnmatchcase(one, known) for known in NO_ENTRY)] == []
+    assert without == []
     found, console = measured(tmp_path, "report.html")
     assert [one["width"] for one in found] == [400, 1600] and console == []
     for one in found:
