@@ -43,7 +43,8 @@ class Described(nbclient.NotebookClient):
 
 def executed(notebook, folder, *, seconds=600):
     """The notebook, executed in `folder`, with words for its pictures and the digest of its code."""
-    Described(notebook, timeout=seconds, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    how = {"timeout": seconds, "kernel_name": "python3", "record_timing": False, "coalesce_streams": True}
+    Described(notebook, **how, resources={"metadata": {"path": folder}}).execute()
     for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
         if "image/png" in output.get("data", {}):
             output.metadata.setdefault("image/png", {})["alt"] = output.data["text/plain"]
