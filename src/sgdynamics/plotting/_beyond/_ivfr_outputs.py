@@ -22,7 +22,9 @@ def ivfr_outputs(data: xr.Dataset) -> Figure:
         panel.set(xscale="log", yscale="log", title=f"layer {l}")
         panel.set(xlabel="variance  [ησ²/(2S)]", ylabel="curvature κ of the loss")
     _exponents(axes[0, 2], data, outputs)
-    keys = [_key(COLOURS[n], MARKERS[n], f"{count} output{'s' if count > 1 else ''}") for n, count in enumerate(outputs)]
+    keys = [
+        _key(COLOURS[n], MARKERS[n], f"{count} output{'s' if count > 1 else ''}") for n, count in enumerate(outputs)
+    ]
     keys.append(_key(BLACK, "x", "D_own/(D₁ + D₂)"))
     figure.legend(handles=keys, title="SGD along pairs (l, k)", loc="outside lower center", ncols=len(keys))
     return figure
