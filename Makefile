@@ -67,10 +67,11 @@ notebooks: $(VENV)/installed-docs
 docs-test: $(VENV)/installed-docs
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/docs
 
-# The oldest versions that pyproject.toml allows, in an environment of their own.
+# The oldest versions that pyproject.toml allows, in an environment of their own: the tests of `make test`
+# (make test-lowest PYTEST_ARGS="-n 2 -m ''" for all).
 test-lowest:
 	$(MAKE) .venv-lowest/installed-test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
-	.venv-lowest/bin/python -m pytest $(PYTEST_ARGS) -m ''
+	.venv-lowest/bin/python -m pytest $(PYTEST_ARGS)
 
 # The wheel in an empty environment, with nothing but what it says it needs: the command line, and a small run.
 wheel-test:

@@ -67,6 +67,16 @@ def test_a_pattern_runs_all_that_match(capsys, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("command", ["run", "reproduce"])
+def test_several_names_and_patterns_run_each_experiment_once(capsys, tmp_path, command):
+    for name in ("example/other", "elsewhere", "left/out"):
+        experiments.register(dataclasses.replace(experiments.get("example/tiny"), name=name))
+    assert cli.main([command, "elsewhere", "example/*", "example/tiny", "--jobs", "1", "--quiet", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["experiments"]
+    assert [entry["name"] for entry in entries] == ["elsewhere", "example/other", "example/tiny"]
+    assert not (tmp_path / "results/left").exists()
+
+
 def test_one_that_fails_does_not_keep_the_others_from_running(capsys):
     def broken(config, progress):
         raise FloatingPointError("no luck")
@@ -218,6 +228,8 @@ def test_help_of_an_experiment_shows_its_fields_with_the_presets_values(capsys):
         (["run", "exmaple/tiny"], ["exmaple/tiny", "Did you mean example/tiny"]),
         (["run"], ["NAME"]),
         (["run", "nothing/*"], ["nothing/*", "sgdynamics list"]),
+        (["run", "example/tiny", "example/tin"], ["experiment = example/tin,", "example/tiny"]),
+        (["reproduce", "example/tiny", "nothing/*"], ["nothing/*", "sgdynamics list"]),
         (["run", "example/*", "--preset", "fast"], ["fast"]),
         ([], ["demo, list, run, reproduce, plot, bench"]),
         (["paint"], ["paint", "demo, list, run, reproduce, plot, bench"]),

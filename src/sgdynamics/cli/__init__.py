@@ -1,14 +1,16 @@
 """The command line: `sgdynamics demo`, `list`, `run NAME`, `reproduce`, `plot`, `report`, `bench`, `completion`.
 
 The options of `run NAME` are the fields of that experiment's configuration; its preset gives the defaults.
-`run 'gross2024/*'` runs all that match, several at a time, and ends with exit code 1 where a verdict is not the
-expected one; `reproduce` is `run '*'`. Both end with a page of all results in the folder, `report.html`. Where the
+`run 'gross2024/*'` runs all that match, and `run NAME NAME` those named, several at a time, and ends with exit code 1
+where a verdict is not the expected one; `reproduce` is `run '*'`. Both end with a page of all results in the folder, `report.html`. Where the
 result of the same configuration lies in the folder already, it is shown and not computed again, unless `--force` says
 so. With `--json`, claims and verdicts come as one document (`_documents`), and all else goes to standard error. A bad
 value ends with exit code 2 and a message that names it; a bug with its traceback and exit code 1.
 """
 
+import itertools
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -50,16 +52,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return refused(ValueError(f"no command. {_all_commands()}"))
         case ["demo", *options]:
             return run("demo", options, program="sgdynamics demo")
-        case ["run", pattern, *options] if "*" in pattern:
-            return run_all(pattern, options, program=f"sgdynamics run '{pattern}'")
-        case ["reproduce", *options]:
-            return run_all("*", options, program="sgdynamics reproduce")
-        case ["run", name, *options] if not name.startswith("-"):
-            return run(name, options, program=f"sgdynamics run {name}")
+        case ["reproduce", *rest]:
+            names, options = _names(rest)
+            return run_all(names or ["*"], options, program=shlex.join(["sgdynamics", "reproduce", *names]))
+        case ["run", first, *_] if not first.startswith("-"):
+            names, options = _names(arguments[1:])
+            program = shlex.join(["sgdynamics", "run", *names])
+            if names == [first] and "*" not in first:
+                return run(first, options, program=program)
+            return run_all(names, options, program=program)
         case [word, *_] if word not in COMMANDS and not word.startswith("-"):
             none = f"command = {word}, but there is none of that name.{near(word, COMMANDS)}"
             return refused(ValueError(f"{none} {_all_commands()}"))
     return _done(tyro.cli(Command, args=arguments, prog="sgdynamics", description=HELP))
+
+
+def _names(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names and patterns, which come first, and the options after them."""
+    names = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
+    return names, list(words[len(names) :])
 
 
 def _done(command: object) -> int:

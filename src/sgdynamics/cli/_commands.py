@@ -68,7 +68,7 @@ class Run(Generic[Config]):
 
 @dataclass(frozen=True)
 class RunAll:
-    """Runs every experiment that matches, prints the claims and stores the results."""
+    """Runs every experiment that is named or matches, prints the claims and stores the results."""
 
     preset: Literal["quick", "paper"] = "quick"
     """Reduced parameters, or the papers'."""
@@ -93,15 +93,15 @@ class RunAll:
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Runs every experiment, prints the claims and stores the results."""
+    """Runs every experiment, or those that are named, prints the claims and stores the results."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """Runs the experiment NAME: `sgdynamics run NAME --help` shows its options."""
+    """Runs the experiment NAME, or all that are named: `sgdynamics run NAME --help` shows its options."""
 
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """One of those that `sgdynamics list` shows, or a pattern like 'gross2024/*'."""
+    names: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME...")]
+    """Some of those that `sgdynamics list` shows, or patterns like 'gross2024/*'."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ Run experiments
   demo                                 the demonstration
   list                                 all experiments, with source and summary
   run NAME                             one of them; run NAME --help shows all its parameters
-  run 'gross2024/*'                    all that match, several at a time
+  run 'gross2024/*' [NAME...]          all that match or are named, several at a time
   reproduce                            all there are
 
 Look at results

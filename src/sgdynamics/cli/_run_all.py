@@ -1,5 +1,6 @@
-"""`sgdynamics run PATTERN` and `reproduce`: many experiments, with an account and a page at the end."""
+"""`sgdynamics run NAMES` and `reproduce`: many experiments, with an account and a page at the end."""
 
+import itertools
 import signal
 import time
 from collections.abc import Sequence
@@ -16,11 +17,11 @@ from sgdynamics.cli._run import how
 from sgdynamics.cli._stored import report
 
 
-def run_all(pattern: str, options: Sequence[str], *, program: str) -> int:
-    """Runs the experiments whose names match `pattern`, with an account at the end; 1 where a verdict surprises."""
+def run_all(patterns: Sequence[str], options: Sequence[str], *, program: str) -> int:
+    """Runs the experiments whose names match one of `patterns`, with an account at the end; 1 where a verdict surprises."""
     settings = tyro.cli(RunAll, args=options, prog=program, description=RunAll.__doc__)
     try:
-        plans = [_planned(name, settings) for name in _matching(pattern)]
+        plans = [_planned(name, settings) for name in _matching(patterns)]
         jobs = min(_jobs(settings.jobs), len(plans))
     except (ValueError, OSError, ImportError) as error:
         return refused(error)
@@ -75,11 +76,13 @@ def _jobs(asked: int | None) -> int:
     return asked
 
 
-def _matching(pattern: str) -> list[str]:
-    names = experiments.names(pattern)
-    if not names:
-        raise ValueError(f"no experiment matches {pattern!r}. `sgdynamics list` shows all.")
-    return names
+def _matching(patterns: Sequence[str]) -> list[str]:
+    """The names that match, each once."""
+    found = [experiments.names(pattern) if "*" in pattern else [pattern] for pattern in patterns]
+    for pattern, names in zip(patterns, found, strict=True):
+        if not names:
+            raise ValueError(f"no experiment matches {pattern!r}. `sgdynamics list` shows all.")
+    return list(dict.fromkeys(itertools.chain(*found)))
 
 
 def _planned(name: str, settings: RunAll) -> experiments.Plan:
