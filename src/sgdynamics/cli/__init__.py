@@ -2,10 +2,11 @@
 
 The options of `run NAME` are the fields of that experiment's configuration; its preset gives the defaults.
 `run 'gross2024/*'` runs all that match, and `run NAME NAME` those named, several at a time, and ends with exit code 1
-where a verdict is not the expected one; `reproduce` is `run '*'`. Both end with a page of all results in the folder, `report.html`. Where the
-result of the same configuration lies in the folder already, it is shown and not computed again, unless `--force` says
-so. With `--json`, claims and verdicts come as one document (`_documents`), and all else goes to standard error. A bad
-value ends with exit code 2 and a message that names it; a bug with its traceback and exit code 1.
+where a verdict is not the expected one; `reproduce` is `run '*'`. Both end with a page of all results in the folder,
+`report.html`. Where the result of the same configuration lies in the folder already, it is shown and not computed
+again, unless `--force` says so. With `--json`, claims and verdicts come as one document (`_documents`), and all else
+goes to standard error. A bad value ends with exit code 2 and a message that names it; a bug with its traceback and
+exit code 1.
 """
 
 import itertools

@@ -18,7 +18,7 @@ from sgdynamics.cli._stored import report
 
 
 def run_all(patterns: Sequence[str], options: Sequence[str], *, program: str) -> int:
-    """Runs the experiments whose names match one of `patterns`, with an account at the end; 1 where a verdict surprises."""
+    """Runs the experiments that match any of `patterns`, with an account at the end; 1 where a verdict surprises."""
     settings = tyro.cli(RunAll, args=options, prog=program, description=RunAll.__doc__)
     try:
         plans = [_planned(name, settings) for name in _matching(patterns)]
