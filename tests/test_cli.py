@@ -268,6 +268,17 @@ def test_bad_values_are_named(capsys, tmp_path, arguments, shown):
     assert all(part in message for part in shown)
 
 
+@pytest.mark.parametrize("command", ["run", "reproduce"])
+def test_the_last_part_of_a_name_is_answered_with_the_names_that_end_in_it(capsys, command):
+    for paper in ("first", "second", "third", "fourth"):
+        experiments.register(dataclasses.replace(experiments.get("example/tiny"), name=f"{paper}2026/fig5b"))
+    experiments.register(dataclasses.replace(experiments.get("example/tiny"), name="fourth2026/fig15b"))
+    meant = "first2026/fig5b or second2026/fig5b or third2026/fig5b or fourth2026/fig5b"
+    assert f"there is none of that name. Did you mean {meant}?" in refused(capsys, command, "fig5b")
+    assert "Did you mean fourth2026/fig15b?" in refused(capsys, command, "fig15b")
+    assert "Did you mean" not in refused(capsys, command, "ig5b")  # no part of its own
+
+
 def test_a_folder_of_other_files_is_refused(capsys, tmp_path):
     (tmp_path / "mine.txt").write_text("")
     assert "would be lost" in refused(capsys, "run", "example/tiny", "--out", ".")

@@ -68,8 +68,11 @@ def typed(name: str, hint: Any, value: Any) -> Any:
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """ " Did you mean …?", where a name is close to one that exists; otherwise nothing."""
-    matches = difflib.get_close_matches(name, list(names))
+    """ " Did you mean …?", where a name is close to one that exists, or the last part of one or of a few ("fig5b" of
+    "gross2024/fig5b"); otherwise nothing."""
+    names = list(names)
+    ending = [one for one in names if one.endswith(f"/{name}")][:4]
+    matches = list(dict.fromkeys(ending + difflib.get_close_matches(name, names)))
     return f" Did you mean {' or '.join(matches)}?" if matches else ""
 
 
