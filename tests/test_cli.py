@@ -43,6 +43,25 @@ def test_list(capsys):
     assert "example/tiny  nobody (2026)  a tiny run" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("columns", [60, 80, 200, 400])
+def test_list_is_as_wide_as_the_terminal_and_whole_in_a_pipe(capsys, monkeypatch, columns):
+    monkeypatch.undo()  # the experiments of the library
+    monkeypatch.setenv("COLUMNS", str(columns))
+    whole = printed(capsys, "list")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    lines = printed(capsys, "list").splitlines()
+    assert len(lines) == len(whole.splitlines()) and "…" not in whole
+    widest = max(map(len, whole.splitlines()))
+    assert widest > 200 and min(columns, widest) - 2 <= max(map(len, lines)) <= columns
+    assert [line.split("  ")[0] for line in lines] == [line.split("  ")[0] for line in whole.splitlines()]
+    assert any("…" in line for line in lines) == (columns < widest)
+    if columns == 200:  # wide enough for names and sources: the last column alone is shortened
+        assert all(
+            line.removesuffix("…").rstrip() in full
+            for line, full in zip(lines[2:], whole.splitlines()[2:], strict=True)
+        )
+
+
 def test_run_prints_the_claims_and_writes_the_result(capsys, tmp_path):
     assert cli.main(["run", "example/tiny"]) == 0
     out = capsys.readouterr().out
@@ -125,8 +144,9 @@ def test_the_same_again_shows_what_is_stored(capsys, monkeypatch):
     first = printed(capsys, "run", "example/tiny", "--quiet")
     monkeypatch.setattr(example_experiment, "data", None)  # nothing can be computed any more
     again = printed(capsys, "run", "example/tiny", "--quiet")
-    assert re.fullmatch(r"found in results/example/tiny \(computed at 20\S+\); --force repeats", again.splitlines()[-1])
-    assert again.splitlines()[:-1] == first.splitlines()[:-1]
+    told, empty, *shown, where = again.splitlines()
+    assert re.fullmatch(r"found, computed at 20\S+: shown as it is stored; --force repeats", told) and empty == ""
+    assert where == "found in results/example/tiny" and shown == first.splitlines()[:-1]
 
 
 @pytest.mark.parametrize("command", [["run", "example/tiny"], ["demo"]])

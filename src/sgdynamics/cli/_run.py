@@ -56,14 +56,16 @@ def _meet_the_others() -> None:
 
 
 def _executed(plan: experiments.Plan, settings: Run) -> None:
-    """Runs a plan; the first process prints its table, how many claims came out as expected, and where the result is,
-    or all of it as JSON."""
+    """Runs a plan; the first process says first where the result was found and not computed, and prints its table, how
+    many claims came out as expected, and where the result is, or all of it as JSON."""
     first, started = jax.process_index() == 0, time.perf_counter()
     progress = experiments.Bars() if first and not settings.quiet else experiments.Silence()
     tell = lambda words: say(words, aside=settings.json)
     outcome = experiments.execute(plan, progress, tell if first else None)
     if not first:
         return
+    if outcome.found is not None:
+        tell(f"found, computed at {outcome.found}: shown as it is stored; --force repeats\n")
     if settings.json:
         seconds = time.perf_counter() - started
         facts = {"seconds": seconds, "found": outcome.found}
@@ -75,10 +77,7 @@ def _executed(plan: experiments.Plan, settings: Run) -> None:
 
 
 def _where(outcome: experiments.Outcome) -> str:
-    folder = shown(outcome.folder)
-    if outcome.found is None:
-        return f"written to {folder}"
-    return f"found in {folder} (computed at {outcome.found}); --force repeats"
+    return f"{'written to' if outcome.found is None else 'found in'} {shown(outcome.folder)}"
 
 
 def _settings(experiment: experiments.Experiment, options: Sequence[str], program: str) -> Run:
