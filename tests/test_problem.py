@@ -64,8 +64,10 @@ def test_cross_entropy_of_a_class_is_that_of_its_one_hot_vector():
         assert jnp.allclose(sgd.cross_entropy(f, classes[k]), expected[k], rtol=1e-13)
 
 
-def test_cross_entropy_of_a_class_that_is_not_there_is_nan():
-    assert jnp.isnan(sgd.cross_entropy(jnp.zeros(3), jnp.array(3)))
+@pytest.mark.parametrize("target", [3, -1, -3, 100])
+def test_cross_entropy_of_a_class_that_is_not_there_is_nan(target):
+    assert jnp.isnan(sgd.cross_entropy(jnp.zeros(3), jnp.array(target)))
+    assert jnp.isnan(jax.jit(sgd.cross_entropy)(jnp.zeros(3), jnp.array(target)))
 
 
 def test_other_data_can_be_asked_for(problem):
@@ -217,6 +219,28 @@ def test_networks_and_data_that_do_not_fit_are_refused(network, y, message):
 def test_cross_entropy_wants_classes_or_probabilities(y):
     with pytest.raises(ValueError, match=r"integer classes.*probabilities \[samples, 2\]"):
         sgd.Problem(sgd.networks.Linear(3, 2), Dataset(X, y), sgd.cross_entropy)
+
+
+@pytest.mark.parametrize(
+    "outputs, y, message",
+    [
+        (3, [0, 1, 2, 3, 0, 1, 2], r"y holds the class 3.*outputs = 3.*0 … 2.*from 0.*one output per class"),
+        (3, [0, 1, 2, -1, 0, 1, 9], r"y holds the class -1.*0 … 2"),
+        (
+            1,
+            [0, 1, 0, 1, 0, 1, 0],
+            r"the class 1.*outputs = 1.*needs one output per class; for two classes use two",
+        ),
+    ],
+)
+def test_classes_that_no_output_stands_for_are_refused(outputs, y, message):
+    network = sgd.networks.Linear(3, outputs)
+    with pytest.raises(ValueError, match=message):
+        sgd.Problem(network, Dataset(X, np.array(y)), sgd.cross_entropy)
+    # what is traced cannot be read: it is nan
+    loss = lambda y: sgd.Problem(network, Dataset(X, y), sgd.cross_entropy).loss(jnp.zeros(3 * outputs))
+    assert jnp.isnan(jax.jit(loss)(jnp.array(y)))
+    assert jnp.allclose(jax.jit(loss)(jnp.zeros(7, int)), np.log(outputs), rtol=1e-13)
 
 
 def test_a_loss_is_a_scalar():

@@ -33,6 +33,14 @@ def known_zero(x: Any) -> bool:
         return False
 
 
+def known(x: Any) -> np.ndarray | None:
+    """The values of an array that can be read now; None of one that is being traced."""
+    try:
+        return np.asarray(x)
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
+        return None
+
+
 def require(argument: str, value: T, ok: Any, *, allowed: str, remedy: str = "") -> T:
     """`value`, where every entry of `ok` is true; otherwise an error that names all there is to know."""
     remedy = f" {remedy}" if remedy else ""

@@ -38,7 +38,10 @@ def squared_error(prediction: Real[Array, "*outputs"], target: Real[Array, "*tar
 
 
 def cross_entropy(prediction: Real[Array, " classes"], target: Real[Array, "*targets"]) -> Scalar:
-    """−log softmax(f)_y for an integer class y, or −Σ_k y_k log softmax(f)_k for class probabilities y."""
+    """−log softmax(f)_y for an integer class y, or −Σ_k y_k log softmax(f)_k for class probabilities y.
+
+    Classes are 0 … K − 1 for K outputs; of any other it is nan. `Problem` refuses data that hold one.
+    """
     log_probabilities = jax.nn.log_softmax(prediction)
     is_class = jnp.issubdtype(target.dtype, jnp.integer)
     if target.shape != (() if is_class else prediction.shape):
@@ -47,7 +50,8 @@ def cross_entropy(prediction: Real[Array, " classes"], target: Real[Array, "*tar
             f"[samples] or float probabilities [samples, {prediction.shape[0]}]."
         )
     if is_class:
-        return -log_probabilities.at[target].get(mode="fill", fill_value=jnp.nan)
+        chosen = log_probabilities.at[target].get(mode="fill", fill_value=jnp.nan)
+        return -jnp.where(target < 0, jnp.nan, chosen)  # otherwise −1 were the last class
     return -jnp.sum(target * log_probabilities)
 
 
@@ -86,6 +90,21 @@ class Problem(eqx.Module):
             raise ValueError(f"the network cannot be applied to an input of shape {x.shape}: {error}") from error
         if value.shape != ():
             raise ValueError(f"loss has shape {value.shape} for one example, but it must be a scalar.")
+        if self.example_loss is cross_entropy and jnp.issubdtype(y.dtype, jnp.integer):
+            self._check_classes(eqx.filter_eval_shape(self.network, x).shape[0])
+
+    def _check_classes(self, outputs: int) -> None:
+        """An error where y, if its values can be read now, holds a class that no output stands for."""
+        classes = _checks.known(self.data.y)
+        if classes is None or classes.size == 0 or (0 <= classes.min() and classes.max() < outputs):
+            return
+        wrong = classes.min() if classes.min() < 0 else classes.max()
+        remedy = "Number the classes from 0, and give the network one output per class."
+        if outputs == 1:
+            remedy = "cross_entropy needs one output per class; for two classes use two."
+        raise ValueError(
+            f"y holds the class {wrong}, but with outputs = {outputs} it must be in 0 … {outputs - 1}. {remedy}"
+        )
 
     def _check_teacher(self, x: jax.ShapeDtypeStruct, y: jax.ShapeDtypeStruct) -> None:
         try:
