@@ -30,9 +30,12 @@ NEWTON_ALONE, DESCENT_STEPS = 200, 50
 def squared_error(prediction: Real[Array, "*outputs"], target: Real[Array, "*targets"]) -> Scalar:
     """½ |f − y|², summed over outputs. A scalar target goes with a network of one output."""
     if target.shape != prediction.shape and not (target.shape == () and prediction.shape == (1,)):
+        remedy = "Give y one column for each output."
+        if target.shape == () and jnp.issubdtype(target.dtype, jnp.integer):
+            remedy += " If y holds classes, use loss=sgdynamics.cross_entropy."
         raise ValueError(
-            f"y has shape [samples, *{target.shape}], but the network's output has shape {prediction.shape}. "
-            "Give y one column for each output."
+            f"y has shape {_of_samples(target.shape)}, but the network's outputs have shape "
+            f"{_of_samples(prediction.shape)}. {remedy}"
         )
     return jnp.sum((prediction - target) ** 2) / 2
 
@@ -46,13 +49,18 @@ def cross_entropy(prediction: Real[Array, " classes"], target: Real[Array, "*tar
     is_class = jnp.issubdtype(target.dtype, jnp.integer)
     if target.shape != (() if is_class else prediction.shape):
         raise ValueError(
-            f"y has shape [samples, *{target.shape}] and dtype {target.dtype}, but it must hold integer classes "
+            f"y has shape {_of_samples(target.shape)} and dtype {target.dtype}, but it must hold integer classes "
             f"[samples] or float probabilities [samples, {prediction.shape[0]}]."
         )
     if is_class:
         chosen = log_probabilities.at[target].get(mode="fill", fill_value=jnp.nan)
         return -jnp.where(target < 0, jnp.nan, chosen)  # otherwise −1 were the last class
     return -jnp.sum(target * log_probabilities)
+
+
+def _of_samples(shape: tuple[int, ...]) -> str:
+    """The shape of many examples, as one writes it."""
+    return f"[{', '.join(['samples', *map(str, shape)])}]"
 
 
 class Problem(eqx.Module):
@@ -72,9 +80,17 @@ class Problem(eqx.Module):
     example_loss: Callable = eqx.field(static=True)
 
     def __init__(self, network: PyTree, data: Data, loss: Callable = squared_error):
-        self.network, self.data, self.example_loss = network, data, loss
+        if not callable(loss):
+            raise ValueError(
+                f"loss = {loss!r}, but it must be a function of the prediction and the target of one example: "
+                "sgdynamics.squared_error, sgdynamics.cross_entropy, or your own."
+            )
         if not isinstance(data, AbstractFiniteData | Teacher):
-            raise ValueError(f"data is a {type(data).__name__}, but it must be one of sgdynamics.data.")
+            raise ValueError(
+                f"data is a {type(data).__name__}, but it must be one of sgdynamics.data. "
+                "Give sgdynamics.data.Dataset(x, y)."
+            )
+        self.network, self.data, self.example_loss = network, data, loss
         self._check_shapes()
 
     def _check_shapes(self) -> None:
