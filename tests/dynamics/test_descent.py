@@ -124,6 +124,38 @@ def test_bad_hyperparameters_are_refused_by_name(options, message):
         sgd.SGD(mlp(), **{"learning_rate": 0.1, "sampler": 2, **options})
 
 
+TRAININGS = {
+    "SGD": lambda problem, η: sgd.SGD(problem, learning_rate=η, sampler=2),
+    "Descent": lambda problem, η: sgd.Descent(problem, optax.sgd(η), 2),
+    "Langevin": lambda problem, η: sgd.Langevin(problem, learning_rate=η, sampler=2),
+    "UnderdampedLangevin": lambda problem, η: sgd.UnderdampedLangevin(
+        problem, learning_rate=η, sampler=2, momentum=0.5
+    ),
+    "SVAG": lambda problem, η: sgd.dynamics.SVAG(problem, learning_rate=η, sampler=2, stretch=2),
+    "gradient_flow": lambda problem, η: sgd.dynamics.gradient_flow(problem),
+}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_network_alone_is_no_problem(name, without_type_checks):
+    with pytest.raises(ValueError, match=r"problem is a MLP, .*Problem: sgdynamics.Problem\(network, data\)"):
+        TRAININGS[name](sgd.networks.MLP((3, 4, 2), key=KEY), 0.1)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Langevin", "UnderdampedLangevin", "SVAG"])
+@pytest.mark.parametrize("learning_rate", ["0.1", None, {"a": 0.1}], ids=str)
+def test_a_hyperparameter_is_a_number_or_a_schedule(name, learning_rate, without_type_checks):
+    with pytest.raises(ValueError, match=r"learning_rate = .*must be a number, or a schedule"):
+        TRAININGS[name](mlp(), learning_rate)
+    TRAININGS[name](mlp(), np.float32(0.1))
+
+
+@pytest.mark.parametrize("transformation", [0.1, "adam", optax.adam], ids=["number", "name", "not called"])
+def test_an_optimiser_is_one_of_optax(transformation, without_type_checks):
+    with pytest.raises(ValueError, match=r"transformation = .*one of optax, such as optax.adam"):
+        sgd.Descent(mlp(), transformation, 2)
+
+
 def test_a_vector_of_learning_rates_is_refused():
     with pytest.raises((ValueError, TypeError), match=r"learning_rate"):
         sgd.SGD(mlp(), learning_rate=np.array([0.1, 0.2]), sampler=2)

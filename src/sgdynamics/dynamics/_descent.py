@@ -52,7 +52,7 @@ class SGD(AbstractDynamics):
         momentum: RealScalar | Callable = 0.0,
         weight_decay: RealScalar | Callable = 0.0,
     ):
-        self.problem, self.sampler = problem, as_sampler(sampler)
+        self.problem, self.sampler = _interface.problem(problem), as_sampler(sampler)
         self.sampler.check(problem.data)
         self.learning_rate = _interface.learning_rate(learning_rate)
         self.momentum = _interface.momentum(momentum)
@@ -90,7 +90,13 @@ class Descent(AbstractDynamics):
     sampler: AbstractSampler
 
     def __init__(self, problem: Problem, transformation: optax.GradientTransformation, sampler: AbstractSampler | int):
-        self.problem, self.transformation, self.sampler = problem, transformation, as_sampler(sampler)
+        if not (hasattr(transformation, "init") and hasattr(transformation, "update")):
+            raise ValueError(
+                f"transformation = {transformation!r}, but it must be one of optax, such as optax.adam(0.01). "
+                "For gradient descent with a learning rate alone use SGD."
+            )
+        self.problem, self.sampler = _interface.problem(problem), as_sampler(sampler)
+        self.transformation = transformation
         self.sampler.check(problem.data)
 
     def initial_position(self) -> Vector:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from sgdynamics import _checks
 from sgdynamics._problem import Problem
 from sgdynamics._types import RealScalar, Scalar, Vector
+from sgdynamics.dynamics import _interface
 
 
 class Flow(eqx.Module):
@@ -68,6 +69,7 @@ def gradient_flow(
     Raises `ValueError` where the flow does not come to rest, with the gradient that is left, and without 64 bits.
     """
     _checks.x64()
+    problem = _interface.problem(problem)
     _checks.not_negative("weight_decay", weight_decay)
     _checks.positive("tolerance", tolerance)
     _checks.positive("accuracy", accuracy)

@@ -8,6 +8,7 @@ Time t = Σ learning rates over the steps; hyperparameters are arrays, or schedu
 
 from abc import abstractmethod
 from collections.abc import Callable
+from numbers import Number
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sgdynamics import _checks
+from sgdynamics._problem import Problem
 from sgdynamics._types import PRNGKey, RealScalar, Scalar, Step, Vector
 
 Hyperparameter: TypeAlias = Float[Array, ""] | Callable[[Step], RealScalar]
@@ -67,6 +69,15 @@ def step_at(learning_rate: Hyperparameter, t: Scalar) -> Step:
     return jnp.floor(t / learning_rate.astype(jnp.asarray(t).dtype) + 1e-3).astype(jnp.int32)
 
 
+def problem(value: Problem) -> Problem:
+    """What is learned; an error where it is anything but a `Problem`, such as a network alone."""
+    if not isinstance(value, Problem):
+        raise ValueError(
+            f"problem is a {type(value).__name__}, but it must be a Problem: sgdynamics.Problem(network, data)."
+        )
+    return value
+
+
 def learning_rate(value: RealScalar | Callable) -> Hyperparameter:
     """A learning rate, checked: finite and not negative, or a schedule."""
     return _hyperparameter("learning_rate", value, _checks.not_negative)
@@ -90,6 +101,8 @@ def momentum(value: RealScalar | Callable) -> Hyperparameter:
 def _hyperparameter(name: str, value, check) -> Hyperparameter:
     if callable(value):
         return value
+    if not (isinstance(value, Number | list | tuple) or hasattr(value, "shape")):
+        raise ValueError(f"{name} = {value!r}, but it must be a number, or a schedule: a function of the step.")
     array = jnp.asarray(value, jnp.result_type(float))
     if array.shape != ():
         raise ValueError(f"{name} has shape {array.shape}, but it must be a scalar. Use jax.vmap for a sweep.")

@@ -167,7 +167,7 @@ class Langevin(AbstractItoProcess):
         order: int = 1,
         substeps: int = 8,
     ):
-        sampler = as_sampler(sampler)
+        problem, sampler = _interface.problem(problem), as_sampler(sampler)
         sampler.check(problem.data)
         if order not in (1, 2):
             raise ValueError(f"order = {order}, but it must be 1 or 2.")

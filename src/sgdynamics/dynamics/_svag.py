@@ -57,7 +57,7 @@ class SVAG(AbstractDynamics):
         stretch: int = 8,
         weight_decay: RealScalar | Callable = 0.0,
     ):
-        self.problem, self.sampler = problem, as_sampler(sampler)
+        self.problem, self.sampler = _interface.problem(problem), as_sampler(sampler)
         self.sampler.check(problem.data)
         if self.sampler.init(problem.data) is not None:
             raise ValueError(

@@ -91,7 +91,7 @@ class UnderdampedLangevin(AbstractDynamics):
         substeps: int = 8,
         scheme: str = "splitting",
     ):
-        sampler = as_sampler(sampler)
+        problem, sampler = _interface.problem(problem), as_sampler(sampler)
         sampler.check(problem.data)
         if scheme not in SCHEMES:
             raise ValueError(f"scheme = {scheme!r}, but it must be one of {', '.join(map(repr, SCHEMES))}.")
