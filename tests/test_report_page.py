@@ -299,7 +299,45 @@ def test_pictures_are_taken_as_they_lie_where_nothing_is_drawn(monkeypatch, seve
     pathlib.Path("results/demo/figure.png").unlink()
     page = read(drawn=False)
     check(page)
-    assert len(page.all("img", "src")) == 2 and "none was drawn here: it was not drawn" in page.text
+    assert len(page.all("img", "src")) == 2 and "No picture was drawn: sgdynamics plot results/demo" in page.text
+
+
+def test_a_page_of_one_result_calls_it_by_its_experiment():
+    """The page's folder is the result itself: "." is no name."""
+    printed = claim(id="κ/published", source="Gross et al. (2024), Eq. 2.24", verdict="not reproduced")
+    register("gross2024/kappa")
+    store("gross2024/kappa", printed).rename("one result")
+    page = read("one result")
+    check(page)
+    assert "result-gross2024-kappa" in page.ids and page.all("a", "href").count("#result-gross2024-kappa") >= 2
+    headings = re.findall(r"<h3[^>]*>(.*?)</h3>", pathlib.Path("one result/report.html").read_text(encoding="utf-8"))
+    assert "gross2024/kappa" in headings
+    assert "sgdynamics run gross2024/kappa --out='one result'" in page.text
+
+
+def test_two_results_of_one_name_keep_places_of_their_own():
+    """One is the page's folder, the other lies below it where its name says."""
+    store("example/tiny", place=".")
+    store("example/tiny")
+    page = read()
+    check(page)
+    assert [one for one in page.ids if one.startswith("result-") and not one.endswith("-title")] == [
+        "result-", "result-example-tiny"
+    ]  # fmt: skip
+
+
+def test_the_command_says_where_the_result_goes_unless_that_is_the_usual_folder(monkeypatch, tmp_path):
+    store("example/tiny")
+    store("example/tiny", place="else where", steps=12)
+    text = read().text
+    assert "sgdynamics run example/tiny Param" in text
+    assert "sgdynamics run example/tiny --steps=12 --out='results/else where' Param" in text
+    assert "--out" not in read("results/example/tiny").text  # the usual one, though the page is another folder's
+    monkeypatch.chdir(tmp_path / "results")
+    assert "sgdynamics run example/tiny --out=example/tiny Param" in read("example/tiny").text
+    monkeypatch.chdir(tmp_path / "results/example")
+    above = tmp_path.resolve() / "results/else where"
+    assert f"sgdynamics run example/tiny --steps=12 --out='{above}' Param" in read("../else where").text
 
 
 # --- the command line -------------------------------------------------------------------------------------------

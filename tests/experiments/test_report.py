@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import shlex
+import sys
 
 import pytest
 
 import example_experiment
+import sgdynamics
 from sgdynamics import cli, experiments, plotting
 from sgdynamics.experiments import _again, _pictures, _store
 from sgdynamics.experiments._report import _entries, _formulas, _write
@@ -143,6 +145,15 @@ def test_the_command_computes_the_same(overrides, tmp_path):
     assert experiments.load(tmp_path / "again").parameters == json.loads(json.dumps(parameters(**overrides)))
 
 
+def test_the_folder_of_the_result_is_an_option_of_its_own(tmp_path):
+    command = _again.again("example/tiny", parameters(steps=4), out="-my 'results'")
+    assert command.startswith("sgdynamics run example/tiny --steps=4 --out=")
+    assert cli.main([*shlex.split(command)[1:], "--quiet", "--no-figure"]) == 0
+    assert experiments.load(tmp_path / "-my 'results'").parameters["steps"] == 4
+    python = _again.again("example/tiny", parameters(widths=()), out="mine")
+    assert python.endswith(", out='mine')")
+
+
 @pytest.mark.parametrize("overrides", [{"optional": {"substeps": 3}}, {"widths": ()}])
 def test_what_no_option_can_say_python_can(overrides, monkeypatch):
     command = _again.again("example/tiny", parameters(**overrides))
@@ -192,7 +203,15 @@ def test_what_was_not_drawn_or_is_damaged_is_drawn_from_the_data(tmp_path):
     fresh = _pictures.picture(record, folder)
     (folder / "figure.png").write_bytes(_pictures.PNG + b"nonsense")
     assert fresh.content == _pictures.picture(record, folder).content
-    assert "none was drawn here" in _pictures.picture(record, folder, drawn=False)
+    assert _pictures.picture(record, folder, drawn=False) == f"No picture was drawn: sgdynamics plot {folder}"
+
+
+def test_without_matplotlib_the_page_says_how_to_draw(tmp_path, monkeypatch):
+    record, folder = stored(tmp_path, figure=False)
+    folder = folder.rename(tmp_path / "my result")
+    monkeypatch.setitem(sys.modules, "sgdynamics.plotting", None)
+    monkeypatch.delattr(sgdynamics, "plotting")
+    assert _pictures.picture(record, folder) == f"No picture was drawn: sgdynamics plot '{folder}'"
 
 
 def test_a_drawing_function_that_fails_is_told(tmp_path, monkeypatch):

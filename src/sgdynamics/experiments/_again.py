@@ -13,12 +13,13 @@ Changes = Mapping[str, Any]
 PYTHON = """import jax
 jax.config.update("jax_enable_x64", True)
 from sgdynamics import experiments
-experiments.run({name!r}, preset={preset!r}, overrides={overrides!r})"""
+experiments.run({name!r}, preset={preset!r}, overrides={overrides!r}{out})"""
 
 
-def again(name: str, parameters: Mapping[str, Any]) -> str:
+def again(name: str, parameters: Mapping[str, Any], *, out: str | None = None) -> str:
     """The command that runs the experiment called `name` with these parameters (as JSON values): the nearest preset,
-    and what differs from it. Python where an option cannot say it, as that a nested configuration is none.
+    what differs from it, and the folder for the result unless `out` is None, for the usual one. Python where an option
+    cannot say it, as that a nested configuration is none.
 
     **Raises** `ValueError` where this version has no such experiment, or the experiment no such parameters.
     """
@@ -29,9 +30,10 @@ def again(name: str, parameters: Mapping[str, Any]) -> str:
     if None in words or not set(changes) <= set(_flat(experiment, preset)):
         fields = dict.fromkeys(field.partition(".")[0] for field in changes)
         overrides = {field: parameters[field] for field in fields}
-        return PYTHON.format(name=name, preset=preset, overrides=overrides)
+        return PYTHON.format(name=name, preset=preset, overrides=overrides, out="" if out is None else f", out={out!r}")
     chosen = [] if preset == "quick" else ["--preset", preset]
-    return " ".join(["sgdynamics", "run", shlex.quote(name), *chosen, *(word for word in words if word)])
+    folder = [] if out is None else [f"--out={_word(out)}"]
+    return " ".join(["sgdynamics", "run", shlex.quote(name), *chosen, *(word for word in words if word), *folder])
 
 
 def _nearest(experiment: Experiment, parameters: Mapping[str, Any]) -> tuple[str, Changes]:

@@ -6,6 +6,7 @@ works, and a page shows the `figure.png` that lies there.
 
 import os
 import pathlib
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -57,18 +58,22 @@ def picture(record: Record, folder: pathlib.Path, *, drawn: bool = True) -> Pict
     Unless `drawn`, nothing is drawn, and matplotlib is not needed: the words then say less. A drawing function that
     fails, as for a result of another version, or a file that is no picture, is no reason to show no page.
     """
-    words, why, figure = "", "it was not drawn", None
+    words, why, figure = "", "", None
     if drawn:
         try:
             from sgdynamics import plotting
 
             figure = plotting.draw(record.figure, record.data)
             words = plotting.described(figure)
+        except ImportError:
+            pass  # without matplotlib as if nothing was to be drawn
         except Exception as error:  # whatever a drawing function makes of data that it does not know
             why = f"{type(error).__name__}: {error}"
     stored = [Picture(kind, content, words) for kind, content in _stored(folder)]
     if stored:
         return min(stored, key=lambda picture: len(picture.content))
+    if figure is None and not why:
+        return f"No picture was drawn: sgdynamics plot {shlex.quote(str(folder))}"
     if figure is None:
         return f"There is no picture in the folder, and none was drawn here: {why}"
     try:

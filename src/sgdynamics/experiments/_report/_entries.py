@@ -35,7 +35,8 @@ _AUTHORS = {"gross2024": "gross", "corlouer2026": "corlouer", "kunin2023": "kuni
 
 @dataclass(frozen=True)
 class Entry:
-    """One stored result: where it lies below the page's folder, what it is, what it claims, how it is made again."""
+    """One stored result: where it lies below the page's folder (its experiment's name, where it is that folder), what
+    it is, what it claims, how it is made again."""
 
     place: str
     experiment: str

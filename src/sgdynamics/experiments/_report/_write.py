@@ -45,7 +45,9 @@ def write_report(folder: str | os.PathLike, *, drawn: bool = True) -> pathlib.Pa
         except (ValueError, OSError) as error:
             damaged.append(Damaged(place, str(error)))
         else:
-            entries.append(_entry(place, record, folder / place, drawn=drawn))
+            called = _called(place, record.experiment, found)
+            usual = place == record.experiment
+            entries.append(_entry(called, record, folder / place, usual=usual, drawn=drawn))
     names = {entry.experiment for entry in entries} | {one.place for one in damaged}
     absent = [name for name in _registry.names() if name not in names]
     page = _page.page(Contents(entries, damaged, _failures(folder), absent))
@@ -74,14 +76,15 @@ def places(folder: pathlib.Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path, number in held.items() if number >= 2)
 
 
-def _entry(place: str, record: Record, folder: pathlib.Path, *, drawn: bool) -> Entry:
+def _entry(place: str, record: Record, folder: pathlib.Path, *, usual: bool, drawn: bool) -> Entry:
     try:
         experiment = _registry.get(record.experiment)
         summary, source = experiment.summary, experiment.source
     except ValueError:  # of another version, or of the user's own
         summary = source = ""
     try:
-        command, why_no_command = _again.again(record.experiment, record.parameters), ""
+        out = None if usual else _out(folder, record.experiment)  # some names no path can hold
+        command, why_no_command = _again.again(record.experiment, record.parameters, out=out), ""
     except (ValueError, TypeError) as error:
         command, why_no_command = None, str(error)
     return Entry(
@@ -96,6 +99,20 @@ def _entry(place: str, record: Record, folder: pathlib.Path, *, drawn: bool) -> 
         circumstances=_circumstances(record.provenance),
         picture=_pictures.picture(record, folder, drawn=drawn),
     )
+
+
+def _called(place: str, experiment: str, found: Sequence[str]) -> str:
+    """What a page calls the result at `place`: the page's own folder is no name, and is called as its experiment is,
+    unless another result lies at a place of that name."""
+    return experiment if place == "." and experiment not in found else place
+
+
+def _out(folder: pathlib.Path, experiment: str) -> str | None:
+    """The folder of a result, as a command in this directory names it; None where `run` writes to it unless told."""
+    path, here = folder.resolve(), pathlib.Path.cwd()
+    if path == (here / "results" / experiment).resolve():
+        return None
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _circumstances(provenance: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
