@@ -242,6 +242,9 @@ def test_what_cannot_be_compared_is_refused(prediction):
             sgd.compare(measured, COVARIANCE, level=level)
     with pytest.raises(ValueError, match="1 usable group of replicas, but an error needs 2"):
         sgd.compare(gaussian(statistics.Covariance(), groups=1), COVARIANCE)
+    none = eqx.tree_at(lambda e: (e.weights, e.degrees_of_freedom), measured, (0 * measured.weights, jnp.asarray(0)))
+    with pytest.raises(ValueError, match="covariance has no usable group of replicas: all replicas diverged"):
+        sgd.compare(none, COVARIANCE)
     with pytest.raises(ValueError, match="no estimate"):
         sgd.compare({"covariance": np.eye(3)}, COVARIANCE)
     with pytest.raises(ValueError, match="not finite"):

@@ -1,5 +1,7 @@
 """Fits of planted parameters, with errors that cover; designs that gain what theory says can be gained; sweeps."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -244,3 +246,36 @@ def test_bad_sweeps_are_refused():
         sgd.sweep(make, {"a": jnp.ones(3), "b": jnp.ones(2)}, sgd.statistics.Mean(), **run)
     with pytest.raises(ValueError, match="over has arrays of shapes"):
         sgd.sweep(make, {"a": 0.1, "b": jnp.ones(2)}, sgd.statistics.Mean(), **run)
+    with pytest.raises(ValueError, match=r"over has arrays of shapes \[\(\), \(\)\]"):
+        sgd.sweep(make, (0.1, 0.2), sgd.statistics.Mean(), **run)
+
+
+def test_lists_of_numbers_are_settings_too():
+    make = lambda p: sgd.SGD(PROBLEM, learning_rate=p["a"], sampler=3)
+    run = {"statistics": sgd.statistics.Mean(), "replicas": 8, "steps": 6, "key": KEY}
+    listed, array = (sgd.sweep(make, {"a": rates}, **run) for rates in ([0.05, 0.1], jnp.array([0.05, 0.1])))
+    alone = sgd.sweep(lambda η: make({"a": η}), [0.05, 0.1], **run)
+    assert jnp.array_equal(listed.value, array.value) and jnp.array_equal(alone.value, array.value)
+    assert not jnp.array_equal(array.value[0], array.value[1])
+
+
+def test_a_sweep_warns_of_the_settings_that_diverge():
+    make = lambda η: sgd.SGD(PROBLEM, learning_rate=η, sampler=3)
+    run = {"statistics": sgd.statistics.Mean(), "replicas": 8, "steps": 60, "groups": 4, "key": KEY}
+    with pytest.warns(UserWarning, match=r"diverged.* in 2 of 3 settings. Of 4 .*: 4 in setting 1, 4 in setting 2"):
+        found = sgd.sweep(make, jnp.array([0.05, 1e6, 1e7]), **run)
+    assert jnp.isnan(found.value[1:]).all() and jnp.isfinite(found.value[0]).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sgd.sweep(make, jnp.array([0.05, 0.1, 0.2]), **run)
+        # traced, nothing can be read
+        jax.jit(lambda rates: sgd.sweep(make, rates, **run).value)(jnp.array([0.05, 1e6, 1e7]))
+
+
+def test_a_seed_is_no_key(without_type_checks):
+    make = lambda η: sgd.SGD(PROBLEM, learning_rate=η, sampler=3)
+    run = {"replicas": 8, "steps": 6, "key": 0}
+    for call in (sgd.sensitivity, sgd.sweep, sgd.design):
+        at = jnp.array([0.1]) if call is sgd.sweep else 0.1
+        with pytest.raises(ValueError, match=r"key = 0, but it must be a key: jax.random.key\(0\)"):
+            call(make, at, sgd.statistics.Loss(PROBLEM), **run)

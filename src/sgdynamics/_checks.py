@@ -111,6 +111,15 @@ def _array(value: Any) -> Any:
         return jnp.asarray(value)
 
 
+def key(argument: str, value: T) -> T:
+    """`value`, where it is a random key, also one of the older kind (two words)."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
+        seed = value if isinstance(value, int) else 0
+        raise ValueError(f"{argument} = {value!r}, but it must be a key: jax.random.key({seed}).")
+    return value
+
+
 def count(argument: str, value: Any, *, least: int = 1, remedy: str = "") -> int:
     """`value` as an int, at least `least`."""
     is_whole = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)

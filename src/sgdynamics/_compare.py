@@ -221,7 +221,12 @@ def _fitting(name: str, estimate: Any, expected: Any) -> Any:
 
 def _tests(name: str, estimate: Any, expected: Any, level: float, families: int) -> list[Test]:
     if int(estimate.degrees_of_freedom) < 1:
-        usable = int(estimate.degrees_of_freedom) + 1
+        usable = int(np.sum(np.asarray(estimate.weights) > 0))  # degrees of freedom are 0 of none and of one
+        if usable == 0:
+            raise ValueError(
+                f"{name} has no usable group of replicas: all replicas diverged, or one in every group did, or nothing "
+                "was recorded. Lower the learning rate, or start nearer."
+            )
         raise ValueError(f"{name} has {usable} usable group of replicas, but an error needs 2. Use more groups.")
     if not isinstance(expected, _Matrix):
         return [_students(name, "components", estimate, expected)]

@@ -67,6 +67,7 @@ def design(
     bad sizes, and where the search leaves the finite numbers.
     """
     check_smooth(statistic)
+    _checks.key("key", key)
     iterations = _checks.count("iterations", iterations)
     flat, unravel = raveled(start)
     run = lambda i: Run(make, statistic, replicas, steps, jax.random.fold_in(key, i), burn_in, every, groups)

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from sgdynamics import _checks
 from sgdynamics._types import PRNGKey
 from sgdynamics.dynamics import AbstractDynamics
 from sgdynamics.ensemble._core import check_statistics
@@ -108,6 +109,9 @@ class Run(eqx.Module):
     burn_in: int = eqx.field(static=True)
     every: int = eqx.field(static=True)
     groups: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        _checks.key("key", self.key)
 
     def __call__(
         self, parameters: PyTree, size: int | None = None, first: Any = 0, groups: int | None = None

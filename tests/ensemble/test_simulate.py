@@ -4,6 +4,7 @@ import logging
 import resource
 import warnings
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,6 +103,28 @@ def test_keys_that_draw_otherwise_when_mapped_over_are_refused():
     key = jax.random.key(0, impl="rbg")
     with pytest.raises(ValueError, match=r"key is one of rbg.*threefry2x32"):
         sgd.simulate(descent(), Mean(), replicas=8, steps=10, key=key)
+
+
+@pytest.mark.parametrize("key", [0, np.zeros(2), None], ids=["seed", "array", "none"])
+def test_a_seed_is_no_key(key, without_type_checks):
+    for run in (sgd.simulate, sgd.ensemble.measure):
+        with pytest.raises(ValueError, match=r"key = .*but it must be a key: jax.random.key\(0\)"):
+            run(descent(), Mean(), replicas=8, steps=10, key=key)
+
+
+def test_a_network_is_no_start():
+    network = descent().problem.network
+    ensemble = sgd.simulate(descent(), Mean(), **SMALL)
+    for initial in (network, ensemble, descent()):
+        with pytest.raises(ValueError, match=r"initial is a \w+, .*Problem\(network, data\).parameters.*`.state`"):
+            sgd.simulate(descent(), Mean(), initial=initial, **SMALL)
+
+    # a module of one's own that draws a start is none
+    class Law(eqx.Module):
+        def __call__(self, key):
+            return jnp.ones(3)
+
+    assert sgd.simulate(descent(), Mean(), initial=Law(), **SMALL).diverged == 0
 
 
 def test_kernels_can_be_named():

@@ -43,6 +43,7 @@ def measure(
     under `jax.jit`; sizes are Python integers. Replicas that diverge are left out as in `simulate`, but nothing warns
     of them: `estimate.left_out` counts the groups. Raises `ValueError` for sizes that are no counts.
     """
+    _checks.key("key", key)
     share = Share(replicas, replicas, jnp.int32(0))
     return measure_share(dynamics, statistics, share, steps, key, burn_in, every, initial, groups)
 

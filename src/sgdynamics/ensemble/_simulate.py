@@ -209,6 +209,7 @@ def _records_meet_every_position(dynamics: AbstractDynamics, steps: int, every: 
 
 def _addressed(key: PRNGKey) -> None:
     """An error for keys that, mapped over replicas, do not draw what each draws alone."""
+    _checks.key("key", key)
     if not is_threefry(key):
         raise ValueError(
             f"key is one of {jax.random.key_impl(key)}, but it must be one of threefry2x32: mapped over replicas, "

@@ -16,6 +16,7 @@ def starts(
     dynamics: AbstractDynamics, initial: Any, replicas: int, key: PRNGKey
 ) -> tuple[Float[Array, "replicas parameters"], Float[Array, "replicas parameters"] | None]:
     """Positions, and velocities where `initial` has them."""
+    _no_network(dynamics, initial)
     draw = getattr(initial, "draw", initial if callable(initial) else None)
     if initial is None:
         initial = dynamics.initial_position()
@@ -42,6 +43,22 @@ def remembering(replicas: Replicas, memory: Any) -> Replicas:
         return replicas
     memory = jax.tree.map(lambda a, b: jnp.broadcast_to(jnp.asarray(a, b.dtype), b.shape), memory, own)
     return eqx.tree_at(lambda r: r.states.memory, replicas, memory)
+
+
+def _no_network(dynamics: AbstractDynamics, initial: Any) -> None:
+    """An error for a network, or another module that says nothing of a start.
+
+    A module of one's own that draws a start may be called; one of the kind that is trained here is called on inputs.
+    """
+    if not isinstance(initial, eqx.Module) or is_state(initial) or hasattr(initial, "draw"):
+        return
+    network = getattr(getattr(dynamics, "problem", None), "network", None)
+    if not callable(initial) or type(initial) is type(network):
+        raise ValueError(
+            f"initial is a {type(initial).__name__}, but it must be θ [parameters] or [replicas, parameters], a State, "
+            "a Prediction, or a function of a key. For a network give its parameters: "
+            "sgdynamics.Problem(network, data).parameters; to go on from a run its `.state`."
+        )
 
 
 def is_state(initial: Any) -> bool:
