@@ -132,6 +132,18 @@ def test_a_verdict_that_surprises_ends_a_pattern_with_1(capsys):
     assert "not as expected: x/published: reproduced" in out and re.search(r"example/wrong +\d+ +2 +1\n", out)
 
 
+def test_the_summary_tells_what_is_undecided_from_what_surprises():
+    named = lambda id, **fields: dataclasses.replace(example_experiment.claim(), id=id, **fields)
+    coarse = named("coarse", verdict="undecided")
+    odd = [named("wrong", verdict="not reproduced"), named("diverged", verdict="undecided", measured=float("nan"))]
+    assert experiments.summary([coarse, *odd]).splitlines() == [
+        "3 claims",
+        "not as expected: wrong: not reproduced",
+        "not as expected: diverged: undecided",
+        "undecided: coarse: the errors are too large to tell (more replicas)",
+    ]
+
+
 # --- the same again -------------------------------------------------------------------------------------------
 
 

@@ -218,11 +218,19 @@ def claims_table(claims: Sequence[Claim]) -> str:
 
 
 def summary(claims: Sequence[Claim]) -> str:
-    """How many claims there are, and which verdicts are not the expected ones."""
+    """How many claims there are, which verdicts are not the expected ones, and which are undecided for errors alone."""
     wrong = sum(claim.as_expected for claim in claims if claim.id.endswith(PUBLISHED))
     lines = [f"{len(claims)} claims" + (f", {wrong} of them printed statements that are wrong" if wrong else "")]
-    lines += [f"not as expected: {claim.id}: {claim.verdict}" for claim in claims if not claim.as_expected]
+    odd = [claim for claim in claims if not claim.as_expected]
+    lines += [f"not as expected: {claim.id}: {claim.verdict}" for claim in odd if not _is_coarse(claim)]
+    coarse = [claim.id for claim in odd if _is_coarse(claim)]
+    lines += [f"undecided: {id}: the errors are too large to tell (more replicas)" for id in coarse]
     return "\n".join(lines)
+
+
+def _is_coarse(claim: Claim) -> bool:
+    """Whether smaller errors would decide: not where there is no number at all."""
+    return claim.verdict == "undecided" and math.isfinite(claim.measured) and math.isfinite(claim.standard_error)
 
 
 def _row(claim: Claim) -> tuple[str, ...]:
