@@ -79,6 +79,8 @@ def solve(
     options = {"max_steps": steps * process.substeps + 1, **options}
     saveat = diffrax.SaveAt(t1=True) if saveat is None else saveat
     solver = diffrax.Euler() if solver is None else solver
+    # what the coefficients refuse is told as they put it, not wrapped into what diffrax makes of it
+    jax.eval_shape(process.drift, jnp.zeros_like(dt), y)
     span = (jnp.zeros_like(dt), steps * duration, dt)
     if isinstance(process, UnderdampedLangevin) and isinstance(solver, LANGEVIN_SOLVERS):
         return _in_standard_form(process, solver, span, y, key, path, saveat, options)
