@@ -212,6 +212,23 @@ def test_a_start_from_the_law_or_a_long_burn_in_decides():
         assert sgd.compare(run, wrong).verdict == "differs"
 
 
+def test_a_law_for_small_learning_rates_says_so_where_it_differs():
+    x = np.linspace(-1.5, 2.0, 8)[:, None]
+    problem = sgd.Problem(sgd.networks.Linear(1, 1), sgd.data.Dataset(x, x[:, 0] + np.sin(9 * x[:, 0])))
+    descent = lambda η: sgd.SGD(problem, learning_rate=η, sampler=1)
+    frozen, exact = sgd.predict(descent(0.4), form="frozen"), sgd.predict(descent(0.4))
+    how = {"steps": 40, "replicas": 4096, "key": RUN["key"]}
+    run = sgd.simulate(descent(0.4), statistics.Variance(), initial=exact, burn_in=100, **how)
+    assert sgd.compare(run, exact).verdict == "agrees"
+    told = sgd.compare(run, frozen)
+    assert told.verdict == "differs" and "noise of the minimum" in told.notes[-1] and "a tenth" in str(told)
+    # of an array nothing is known
+    assert sgd.compare(run.estimates, 2 * np.asarray(exact.covariance.diagonal())).notes == ()
+    slow = descent(0.004)
+    law = sgd.predict(slow, form="frozen")
+    assert sgd.compare(sgd.simulate(slow, statistics.Variance(), initial=law, **how), law).notes == ()
+
+
 # --- printing and refusals ----------------------------------------------------------------------------------
 
 

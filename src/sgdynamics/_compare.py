@@ -16,7 +16,7 @@ Gram matrix K_gh = ⟨D_g, D_h⟩ a flip s costs sᵀ K s.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -34,6 +34,7 @@ MANY_EPOCHS = 100  # after which a part of one more changes an average by less t
 # after this many relaxation times of the slowest mode a cold start has decayed to 0.7 %, its square to 5e-5
 RELAXATION_TIMES = 5.0
 ROUNDING = 1e-9
+EXPANSIONS = ("frozen", "second order")  # how the forms of laws begin that are right at small learning rates only
 # a level below about 50 in as many is out of the sign flips' reach: they then never reject
 MOST_FLIPS = 1_000_000
 
@@ -117,7 +118,8 @@ def compare(measured: Any, expected: Any, *, level: float = 1e-3) -> Comparison:
         raise ValueError("; ".join(notes) or "measured holds no estimate.")
     relaxed, more = _relaxation(measured, expected)
     whole, most = _whole_epochs(measured, expected)
-    return Comparison(tests, level, relaxed and whole, tuple(notes + more + most))
+    found = Comparison(tests, level, relaxed and whole, tuple(notes + more + most))
+    return found if found.verdict != "differs" else replace(found, notes=(*found.notes, *_orders(expected)))
 
 
 # --- what is compared with what -----------------------------------------------------------------------------
@@ -314,6 +316,17 @@ def _relaxation(measured: Any, expected: Any) -> tuple[bool, list[str]]:
     return False, [
         f"burn_in is {times:.2g} relaxation times (burn_in · learning_rate · smallest rate) of the slowest mode, "
         f"less than {RELAXATION_TIMES:g}: {steps} steps would do, or start from this law (initial=prediction)."
+    ]
+
+
+def _orders(expected: Any) -> list[str]:
+    """Of laws that are no exact ones: what a difference may come of."""
+    forms = {x.form for x in jax.tree.leaves(expected, is_leaf=_is_prediction) if _is_prediction(x)}
+    return [
+        f"this law is an expansion in small noise ({form}): what it leaves out vanishes, beside what it has, with the "
+        "learning rate. See whether they agree at a tenth of it."
+        for form in sorted(forms)
+        if form.startswith(EXPANSIONS)
     ]
 
 
